@@ -116,9 +116,8 @@ class Parts:
         self._cron = Cron(self.state, self.table, self._upkeep, self.jobs.schedule, self.clients)
         self.clients.writer = self.jobs.writer = self.writer
         if isinstance(data, LocalData) and data.past:
-            self.jobs.time_machine = TimeMachine(
-                self.state, self.table, data.past, data.snapshots, data.journal.written, self._upkeep.hand_over
-            )
+            data.past.is_recording = lambda: self.state.journal.enabled
+            self.jobs.time_machine = TimeMachine(self.state, self.table, data.past, data.snapshots, data.journal.written)
         self.jobs.move_clock = self._clock.move
         self.jobs.fail_over = fail_over
         self.state.scripts = self._scripts = ScriptRunner(self.state, self.table, self.jobs, self.writer)

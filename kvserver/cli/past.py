@@ -34,8 +34,11 @@ _MOST_DIGITS: Final = 9
 
 
 def log_frames(history: PastFolder, print_line: Print) -> None:
-    """Print a line for each frame that can be gone back to, the newest first."""
-    for frame in reversed(history.frames()):
+    """Print a line for each frame that can be gone back to, the newest first. HistoryError if there is none."""
+    frames = history.frames()
+    if not frames:
+        raise HistoryError("there are no frames, and no history")
+    for frame in reversed(frames):
         time = show_time(frame.time_ms) if frame.time_ms >= 0 else "-" * len(show_time(0))
         keys = f"{frame.keys} keys" if frame.keys >= 0 else "keys not known"
         then = "any time behind it" if frame.is_linked else "alone"
@@ -58,6 +61,14 @@ def _word(word: bytes) -> str:
     text = name_of(word)
     text = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
     return text if text.isprintable() and text and " " not in text else repr(text)
+
+
+def drop_due(past: Past) -> Databases:
+    """The data of a past without the keys that had expired then."""
+    past.databases.lead()
+    while past.databases.sweep():
+        pass
+    return past.databases
 
 
 def payload_of(databases: Databases) -> Iterator[bytes]:
@@ -167,7 +178,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 def _show(given: argparse.Namespace) -> int:
     _must_be_folder("show", given.path)
-    databases = PastFolder(given.path, given.dbfilename).at(given.moment).databases
+    databases = drop_due(PastFolder(given.path, given.dbfilename).at(given.moment))
     out = sys.stdout.buffer
     if given.key is None:
         for piece in payload_of(databases):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Generator
+from typing import Final
 
 from kvserver.data import walk
 from kvserver.data.entries import Value
@@ -13,9 +15,11 @@ from kvserver.patterns import Matcher
 ADDED = b"added"
 CHANGED = b"changed"
 REMOVED = b"removed"
+# Values up to this length are compared in one step.
+_SHORT_BYTES: Final = 1 << 14
 
 
-def differences(one: Keyspace, other: Keyspace, matches: Matcher) -> Iterator[tuple[bytes, bytes] | None]:
+def differences(one: Keyspace, other: Keyspace, matches: Matcher) -> Generator[tuple[bytes, bytes] | None, None, None]:
     """The keys that match and are not the same, and what became of each on the way from one to the other; None is a step."""
     for index in range(other.shard_count):
         for key, value in walk.living_members(other, index):
@@ -23,7 +27,7 @@ def differences(one: Keyspace, other: Keyspace, matches: Matcher) -> Iterator[tu
                 before = one.peek_live(key)
                 if before is None:
                     yield key, ADDED
-                elif _form(before, one.expires_at_ms(key)) != _form(value, other.expires_at_ms(key)):
+                elif one.expires_at_ms(key) != other.expires_at_ms(key) or not (yield from _are_equal(before, value)):
                     yield key, CHANGED
             yield None
     for index in range(one.shard_count):
@@ -33,6 +37,29 @@ def differences(one: Keyspace, other: Keyspace, matches: Matcher) -> Iterator[tu
             yield None
 
 
-def _form(value: Value, expires_at_ms: int | None) -> tuple[object, int | None]:
-    """The same for values that are equal and expire at the same time."""
-    return (value if type(value) is bytes else kind_of(value).json(value)), expires_at_ms
+def _are_equal(one: Value, other: Value) -> Generator[None, None, bool]:
+    """Compare two values in steps: equal ones have the same form in a payload."""
+    if type(one) is bytes or type(other) is bytes:
+        return one == other
+    if max(kind_of(one).size_bytes(one), kind_of(other).size_bytes(other)) <= _SHORT_BYTES:
+        return kind_of(one).json(one) == kind_of(other).json(other)
+    first, second = hashlib.sha256(), hashlib.sha256()
+    yield from _mix(one, first)
+    yield from _mix(other, second)
+    return first.digest() == second.digest()
+
+
+def _mix(value: Value, hasher: hashlib._Hash) -> Generator[None, None, None]:
+    """Put the form of a long value through a hasher, in steps."""
+    steps = kind_of(value).json_steps(value)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            tag, pieces = stop.value
+            break
+        yield None
+    hasher.update(tag.encode())
+    for piece in pieces:
+        hasher.update(piece)
+        yield None

@@ -77,9 +77,13 @@ class Recording(ABC):
 
     def put(self, key: bytes, value: Value, expires_at_ms: int | None = None) -> None:
         """Store a whole value, with its expiry (Unix milliseconds) or none, in place of what was there."""
+        self.put_recreated(key, value, expires_at_ms, kind_of(value).recreation(key, value, expires_at_ms))
+
+    def put_recreated(self, key: bytes, value: Value, expires_at_ms: int | None, requests: list[Request]) -> None:
+        """Do what `put` does, with the requests that the value's kind gives for it, which take long for a long value."""
         self._store(key, value, expires_at_ms)
         self.expect(key, value)
-        self._record_all(kind_of(value).recreation(key, value, expires_at_ms))
+        self._record_all(requests)
 
     def put_as(self, key: bytes, value: Value, request: Request) -> None:
         """Store a whole value without an expiry, and record the request of the caller, which stores it, too.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, get_args
 
+from kvserver.data.entries import Value
 from kvserver.data.shards import Shard
 from kvserver.errors import CommandError
 from kvserver.formats.moment import Moment
@@ -308,6 +309,28 @@ class Ahead(Postpone):
         self.keys = keys
 
 
+class Fetch(Postpone):
+    """Fetch the keys of the selected database that matched a pattern at a moment, then run this command and what is behind it.
+
+    The command finds a `Fetched`, or the CommandError that says why there is none, by `session.take_ready`.
+    """
+
+    __match_args__ = ("moment", "pattern")
+
+    def __init__(self, moment: Moment, pattern: bytes) -> None:
+        self.moment = moment
+        self.pattern = pattern
+
+
+class Fetched(NamedTuple):
+    """What a Fetch has found: each key with its value, its expiry (Unix milliseconds) or None, and what recreates it.
+
+    The values are independent of any others.
+    """
+
+    members: dict[bytes, tuple[Value, int | None, list[Request]]]
+
+
 class BeginPause(_Effect):
     """Begin a pause, or prolong it to this time (Unix milliseconds)."""
 
@@ -369,13 +392,12 @@ class LookBack(_Effect):
 
 
 class GoBack(_Effect):
-    """Let the data be what it was at a moment; with a pattern, that of the keys which match it in the selected database."""
+    """Let all data be what it was at a moment, and reply with the number of keys."""
 
-    __match_args__ = ("moment", "pattern")
+    __match_args__ = ("moment",)
 
-    def __init__(self, moment: Moment, pattern: bytes | None) -> None:
+    def __init__(self, moment: Moment) -> None:
         self.moment = moment
-        self.pattern = pattern
 
 
 class TellChanges(_Effect):
@@ -477,6 +499,7 @@ Effect = (
     | Postpone
     | Prepare
     | Ahead
+    | Fetch
     | BeginPause
     | EndPause
     | Kill

@@ -19,6 +19,8 @@ from kvserver.dispatch.effect import (
     Crash,
     Effect,
     Failover,
+    Fetch,
+    Fetched,
     FreeShards,
     GoBack,
     ListFrames,
@@ -102,7 +104,7 @@ class Jobs:
         # It answers from the data of earlier moments. The server sets it, if its data is in a folder.
         self.time_machine: TimeMachine | None = None
         # A CONFIG SET that switches the journal on or off holds this.
-        self._switch = asyncio.Lock()
+        self._switching = asyncio.Lock()
         self._leave = leave
         self._reconfigure = reconfigure
         # What is under way. A server that crashes ends it.
@@ -141,11 +143,11 @@ class Jobs:
                 self._reconfigure(names)
                 if any(name.startswith(MEMORY_OPTIONS) for name in names):
                     self._in_background(self._snapshots.discard(self._state.memory.configure()))
-                if "history" in names:
-                    self._in_background(self._snapshots.keep_history())
                 if "appendfsync" in names:
                     self._journal.sync_soon()
-                return self._switch_journal(reply) if "appendonly" in names else reply
+                if "appendonly" in names or "history" in names:
+                    return self._switch(names, reply)
+                return reply
             case Sleep(seconds):
                 self.writer.pause()
                 return self._sleep(seconds)
@@ -158,14 +160,22 @@ class Jobs:
             case RewriteConfig():
                 return self._rewrite_config()
             case ListFrames() | LookBack() | GoBack() | TellChanges() | Compare():
-                if self.time_machine is None:
-                    raise CommandError(NO_HISTORY)
-                return self.time_machine.act(effect, session)
+                return self._machine.act(effect, session)
             case LoadUsers():
                 return users.load(self._state, self._disk)
             case SaveUsers():
                 return users.save(self._state, self._disk)
         raise TypeError(f"no way to carry out {effect!r}")
+
+    def fetch(self, effect: Fetch, session: Session) -> Awaitable[Fetched]:
+        """Fetch what a command needs before it runs. CommandError, raised now or by the awaitable, if it can't be had."""
+        return self._machine.fetch(effect, session)
+
+    @property
+    def _machine(self) -> TimeMachine:
+        if self.time_machine is None:
+            raise CommandError(NO_HISTORY)
+        return self.time_machine
 
     async def load_at_start(self) -> None:
         """Load while the server answers -LOADING. MediumError if the medium can't be read or repaired."""
@@ -221,10 +231,16 @@ class Jobs:
             self._lateness.end()
         self.choose_outbox()
 
+    async def _switch(self, names: list[str], reply: Reply) -> Reply:
+        """Reply when what is kept is kept as the options say."""
+        if "history" in names:
+            await self._snapshots.keep_history()
+        return await self._switch_journal(reply) if "appendonly" in names else reply
+
     async def _switch_journal(self, reply: Reply) -> Reply:
         config, journal = self._state.config, self._journal
         assert isinstance(journal, Journal), "an option of an engine refuses this before"
-        async with self._switch:
+        async with self._switching:
             if journal.is_on and not config.appendonly:
                 journal.switch_off()
                 _log.info("the journal is off; its segments stay until the next snapshot")

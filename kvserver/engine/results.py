@@ -25,6 +25,8 @@ from kvserver.dispatch.effect import (
     EndPause,
     Execute,
     Fed,
+    Fetch,
+    Fetched,
     Kill,
     Migrate,
     Monitored,
@@ -129,6 +131,9 @@ class Jobs(Protocol):
 
     def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply | ChangeRights]:
         """Carry an effect out, or begin to. CommandError, raised now or when awaited, is answered as an error."""
+
+    def fetch(self, effect: Fetch, session: Session) -> Awaitable[Fetched]:
+        """Fetch what a command needs before it runs. CommandError, as for `act`."""
 
 
 class Unfinished(NamedTuple):
@@ -303,6 +308,10 @@ class Results:
                     # The reply may have what is read now.
                     session.tracker.is_late = True
                 self._go_on_with(self._work_ahead(client, request, steps))
+            case Fetch():
+                begun = None
+                hold_back(client)
+                self._go_on_with(self._fetch(client, request, effect))
             case Released(result):
                 self._carry(result, client, request, output)
                 if not session.is_postponed:
@@ -448,6 +457,18 @@ class Results:
                     await pace.next()
         except StopIteration as stop:
             client.session.ready = request, stop.value
+        except Exception:
+            _log.exception("what is ahead of a command failed: this is a defect of kvserver")
+            client.abort()
+        finally:
+            run_again(client)
+
+    async def _fetch(self, client: Client, request: Request, effect: Fetch) -> None:
+        """Fetch what a command needs before it runs, then let it run."""
+        try:
+            client.session.ready = request, await self._jobs.fetch(effect, client.session)
+        except CommandError as error:
+            client.session.ready = request, error
         except Exception:
             _log.exception("what is ahead of a command failed: this is a defect of kvserver")
             client.abort()

@@ -1,23 +1,32 @@
 """The time machine of a server: it answers from the data of earlier moments, and brings that data back.
 
 Owns the pasts that were loaded, of which the last ones are kept for a while. Clients are served while one is loaded. It runs
-no command on the present data: what KVS.RESTORE brings back goes through the doors of the keyspace, as one record of the
-journal, or as a frame that the journal goes on from.
+no command on the present data: all of it goes back as a frame that the journal goes on from, and what KVS.RESTORE brings back
+of it is fetched here and written by the command, as one record.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from kvserver.data import walk
 from kvserver.data.differences import differences
 from kvserver.data.entries import Value
-from kvserver.data.keyspace import Keyspace
-from kvserver.data.kinds import fork
+from kvserver.data.kinds import fork, kind_of
 from kvserver.dispatch.command import Command, unknown_command, wrong_arity
-from kvserver.dispatch.effect import EFFECTS, Compare, Effect, GoBack, ListFrames, LookBack, TellChanges
+from kvserver.dispatch.effect import (
+    EFFECTS,
+    Compare,
+    Effect,
+    Fetch,
+    Fetched,
+    GoBack,
+    ListFrames,
+    LookBack,
+    TellChanges,
+)
 from kvserver.dispatch.gate import rights_error
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError, HistoryError, MediumError, Refusal
@@ -31,10 +40,18 @@ from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import SCRIPT_ID, ServerState, Session
 
+T = TypeVar("T")
+
 # A past that nobody has asked for in so many seconds is let go.
 KEPT_S: Final = 60.0
 # KVS.DIFF needs two.
 _KEPT: Final = 2
+# KVS.RESTORE KEYS brings back no more, since that is one step.
+MOST_KEYS: Final = 100_000
+TOO_MANY_KEYS: Final = (
+    f"ERR more than {MOST_KEYS} keys matched then, which are too many for one step: name fewer, or go back with all data"
+)
+OTHER_KEYS: Final = b"(and other keys)"
 # What is longer is cut where a change is told.
 _SHOWN_BYTES: Final = 4096
 
@@ -42,7 +59,7 @@ _SHOWN_BYTES: Final = 4096
 class TimeMachine:
     """The time machine of the data that a loader reads.
 
-    `written` waits until all that was recorded so far can be read. `hand_over` passes on what was written outside of a tick.
+    `written` waits until all that was recorded so far can be read.
     """
 
     def __init__(
@@ -52,14 +69,12 @@ class TimeMachine:
         loader: PastLoader,
         snapshots: Snapshots,
         written: Callable[[], Awaitable[None]],
-        hand_over: Callable[[], None],
     ) -> None:
         self._state = state
         self._table = table
         self._loader = loader
         self._snapshots = snapshots
         self._written = written
-        self._hand_over = hand_over
         self._changes = Changes(loader, state.commands)
         # The pasts by the moments that were asked for, the last one used at the end.
         self._pasts: dict[Moment, Past] = {}
@@ -74,15 +89,15 @@ class TimeMachine:
                 return self._told(self._frames())
             case LookBack(moment, request):
                 return self._told(self._look_back(moment, request, session))
-            case GoBack(moment, pattern):
-                return self._told(self._go_back(moment, pattern, session.keyspace))
+            case GoBack(moment):
+                return self._told(self._go_back(moment))
             case TellChanges(key, count):
-                return self._told(self._tell_changes(key, session.keyspace.number, count))
+                return self._told(self._tell_changes(key, count, session))
             case Compare(first, second, pattern):
                 return self._told(self._compare(first, second, pattern, session.keyspace.number))
         raise TypeError(f"no way to carry out {effect!r}")
 
-    async def _told(self, work: Awaitable[Reply]) -> Reply:
+    async def _told(self, work: Awaitable[T]) -> T:
         try:
             async with self._lock:
                 # What was acknowledged may be on its way to the disk, where it is read.
@@ -94,7 +109,7 @@ class TimeMachine:
     # Reading
 
     async def _frames(self) -> Reply:
-        return [_shown(frame) for frame in await self._loader.frames()]
+        return [_told_frame(frame) for frame in await self._loader.frames()]
 
     async def _look_back(self, moment: Moment, request: Request, session: Session) -> Reply:
         command = self._readable(request, session)
@@ -128,36 +143,54 @@ class TimeMachine:
         past = self._pasts.pop(moment, None)
         if past is None:
             last = next(reversed(self._pasts), None) if goes_on else None
-            # It is taken out before, since a load that fails leaves it amid its way.
             before = self._pasts.pop(last) if last is not None else None
-            past = await self._loader.load(moment, before)
-            if last is not None and before is not None and past is not before:
-                self._pasts[last] = before
+            try:
+                past = await self._loader.load(moment, before)
+            finally:
+                if last is not None and before is not None and past is not before:
+                    # A load that failed on its way has left it amid that.
+                    if before.is_settled:
+                        self._pasts[last] = before
+                    else:
+                        await self._loader.release(before)
         self._pasts[moment] = past
         while len(self._pasts) > _KEPT:
-            await self._let_go(self._pasts.pop(next(iter(self._pasts))))
+            await self._loader.release(self._pasts.pop(next(iter(self._pasts))))
+        self._forget_later()
+        return past
+
+    def _forget_later(self) -> None:
         if self._timer:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(KEPT_S, self._begin_to_forget)
-        return past
 
     def _begin_to_forget(self) -> None:
         self._timer = None
-        self._forgetting = asyncio.ensure_future(self.forget())
+        if self._lock.locked():
+            # Somebody asks for one right now.
+            self._forget_later()
+        else:
+            self._forgetting = asyncio.ensure_future(self.forget())
 
     async def forget(self) -> None:
         """Let go of all pasts."""
         async with self._lock:
             while self._pasts:
-                await self._let_go(self._pasts.popitem()[1])
+                await self._loader.release(self._pasts.popitem()[1])
 
-    async def _let_go(self, past: Past) -> None:
-        for shards in past.databases.give().values():
-            await self._loader.discard(shards)
+    async def _tell_changes(self, key: bytes, count: int, session: Session) -> Reply:
+        found = await self._changes.of(key, session.keyspace.number, count)
+        return [
+            [change.id.encode(), change.time_ms, [self._shown(request, key, session) for request in change.requests]]
+            for change in found
+        ]
 
-    async def _tell_changes(self, key: bytes, database: int, count: int) -> Reply:
-        found = await self._changes.of(key, database, count)
-        return [[change.id.encode(), change.time_ms, [list(map(_cut, each)) for each in change.requests]] for change in found]
+    def _shown(self, request: Request, key: bytes, session: Session) -> Reply:
+        """The words of a request, long ones cut. Who may not read all keys sees none of one that concerns others, too."""
+        command = self._state.commands.get(request[0].lower())
+        if not session.is_unrestricted and command and any(each != key for each, _ in command.keys_of(request)):
+            return [request[0], key, OTHER_KEYS]
+        return list(map(_cut, request))
 
     async def _compare(self, first: Moment, second: Moment, pattern: bytes, database: int) -> Reply:
         one = (await self._past(first)).databases[database]
@@ -179,41 +212,40 @@ class TimeMachine:
 
     # Going back
 
-    async def _go_back(self, moment: Moment, pattern: bytes | None, keyspace: Keyspace) -> Reply:
-        if pattern is not None:
-            return await self._bring_back(await self._past(moment), pattern, keyspace)
+    async def _go_back(self, moment: Moment) -> Reply:
+        snapshots = self._snapshots
+        if not self._state.journal.enabled:
+            # Nothing else has what is there now, and it is to be possible to undo this.
+            await snapshots.wait()
+            await asyncio.shield(snapshots.start_flush())
         past = self._pasts.pop(moment, None) or await self._loader.load(moment)
-        await self._snapshots.adopt(past.databases, "KVS.RESTORE")
+        try:
+            await snapshots.adopt(past.databases, "KVS.RESTORE")
+        finally:
+            await self._loader.release(past)
         return self._state.databases.key_count
 
-    async def _bring_back(self, past: Past, pattern: bytes, keyspace: Keyspace) -> Reply:
-        """Let the keys that match a pattern be what they were, in one step. Return how many of them there are now."""
-        source, matches, pace = past.databases[keyspace.number], matcher(pattern), self._pace()
-        members: dict[bytes, tuple[Value, int | None]] = {}
+    def fetch(self, effect: Fetch, session: Session) -> Awaitable[Fetched]:
+        """Fetch the keys of a moment that match a pattern. The awaitable raises CommandError if they can't be had."""
+        return self._told(self._fetch(effect.moment, effect.pattern, session.keyspace.number))
+
+    async def _fetch(self, moment: Moment, pattern: bytes, database: int) -> Fetched:
+        source = (await self._past(moment)).databases[database]
+        pace, matches = self._pace(), matcher(pattern)
+        members: dict[bytes, tuple[Value, int | None, list[Request]]] = {}
         for index in range(source.shard_count):
-            for key, value in walk.living_members(source, index):
+            for key, found in walk.living_members(source, index):
                 if matches(key):
-                    members[key] = fork(value), source.expires_at_ms(key)
+                    if len(members) >= MOST_KEYS:
+                        raise CommandError(TOO_MANY_KEYS)
+                    value, expires_at_ms = fork(found), source.expires_at_ms(key)
+                    members[key] = value, expires_at_ms, kind_of(value).recreation(key, value, expires_at_ms)
                 if pace.is_over:
                     await pace.next()
-        while self._state.scripts.busy_error:
-            await self._state.scripts.wait()
-        # From here on nothing else runs: like KEYS, it looks at all keys in one step.
-        gone = [key for some in walk.all_keys(keyspace) for key in some if matches(key) and key not in members]
-        if gone:
-            keyspace.remove(*gone)
-        now_ms, count = keyspace.now_ms(), 0
-        for key, (value, expires_at_ms) in members.items():
-            if expires_at_ms is None or expires_at_ms > now_ms:
-                keyspace.put(key, value, expires_at_ms)
-                count += 1
-            elif keyspace.peek(key) is not None:
-                keyspace.remove(key)
-        self._hand_over()
-        return count
+        return Fetched(members)
 
 
-def _shown(frame: FoundFrame) -> Reply:
+def _told_frame(frame: FoundFrame) -> Reply:
     return {
         b"id": frame.id.encode(),
         b"time": frame.time_ms,

@@ -67,10 +67,10 @@ class Upkeep:
             state.databases.hurry()
             while state.databases.sweep():
                 pass
-        self.hand_over()
+        self._hand_over()
 
-    def hand_over(self) -> None:
-        """Pass on what was done outside of a tick: to the journal, to who listens, and to who waits."""
+    def _hand_over(self) -> None:
+        """Pass on what was done: to the journal, to who listens, and to who waits."""
         records, notifications = self._state.databases.records, self._state.notifications
         # The next tick may be long in coming.
         if records.has_any:
@@ -107,7 +107,7 @@ class Upkeep:
         is_unfinished = self._step()
         while is_unfinished and time.perf_counter() <= ends_at:
             is_unfinished = self._step()
-        self.hand_over()
+        self._hand_over()
         return is_unfinished
 
     def _step(self) -> bool:

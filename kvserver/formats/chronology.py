@@ -91,26 +91,26 @@ class _Reaching:
             self.records += 1
 
 
-def reach_of_time(size: int, last_ms: int) -> Steps[Reach]:
+def reach_of_time(size: int, last_ms: int, *, may_be_torn: bool = False) -> Steps[Reach]:
     """How far the records up to this time (Unix milliseconds) go in a segment of `size` bytes.
 
-    RecordInvalid, with its offset, if the segment is damaged before that; a torn end is the end.
+    RecordInvalid, with its offset, if the segment is damaged before that. `may_be_torn`: a server may be writing it, so that a
+    torn end is the end.
     """
-    return (yield from _reach(size, _Reaching(last_ms, size)))
+    return (yield from _reach(size, _Reaching(last_ms, size), may_be_torn=may_be_torn))
 
 
-def reach_of_record(size: int, number: int) -> Steps[Reach]:
+def reach_of_record(size: int, number: int, *, may_be_torn: bool = False) -> Steps[Reach]:
     """How far the first so many records go in a segment of `size` bytes. Raises as `reach_of_time`."""
-    reach = yield from _reach(size, _Reaching(1 << 64, number))
+    reach = yield from _reach(size, _Reaching(1 << 64, number), may_be_torn=may_be_torn)
     return reach._replace(comes_back=False)
 
 
-def _reach(size: int, reaching: _Reaching) -> Steps[Reach]:
+def _reach(size: int, reaching: _Reaching, *, may_be_torn: bool) -> Steps[Reach]:
     try:
         yield from walk(size, reaching)
     except RecordInvalid as invalid:
-        # A server may be writing it.
-        if invalid.tail is not Tail.TORN and not reaching.has_all:
+        if not reaching.has_all and not (may_be_torn and invalid.tail is Tail.TORN):
             raise
     return Reach(reaching.offset, reaching.records, reaching.time_ms, not reaching.is_over, reaching.comes_back)
 

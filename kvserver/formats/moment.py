@@ -23,6 +23,8 @@ _MILLISECONDS: Final = re.compile(r"[0-9]{1,15}")
 _RECORD: Final = re.compile(r"([0-9]{1,10}):([0-9]{1,15})")
 _AGO: Final = re.compile(r"-?([0-9]{1,12})(ms|s|m|h|d)")
 _UNIT_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+# The last one that ISO 8601 writes by four digits of the year.
+_LAST_MS: Final = 253_402_300_799_999
 # Python reads more than this of ISO 8601, such as numbers of weeks.
 _ISO: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -37,7 +39,7 @@ class AtTime(NamedTuple):
 
 
 class AtRecord(NamedTuple):
-    """The state behind the first `records` records of a segment."""
+    """The state behind the first `records` records of a segment; with -1, that right before the segment."""
 
     segment: int
     records: int
@@ -61,7 +63,7 @@ def parse_moment(text: str, now_ms: int) -> Moment:
             raise HistoryError(f"a frame is a moment itself: there is nothing right before {word}")
         return AtFrame(word)
     if match := _RECORD.fullmatch(word):
-        return AtRecord(int(match[1]), max(int(match[2]) - is_exclusive, 0))
+        return AtRecord(int(match[1]), int(match[2]) - is_exclusive)
     time_ms = _time_of(word, now_ms)
     if time_ms > now_ms:
         raise HistoryError(f"the time {word} is yet to come")
@@ -86,5 +88,8 @@ def _time_of(word: str, now_ms: int) -> int:
 
 
 def show_time(time_ms: int) -> str:
-    """A time (Unix milliseconds) by ISO 8601, in UTC."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """A time (Unix milliseconds) by ISO 8601, in UTC; as it is, if that knows no such time."""
+    if time_ms > _LAST_MS:
+        return str(time_ms)
+    time = datetime.fromtimestamp(time_ms // 1000, UTC).replace(microsecond=time_ms % 1000 * 1000)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -52,6 +52,8 @@ class Archive(Protocol):
     """
 
     is_kept: bool
+    # The reason why something could not be kept since the last frame was, or empty.
+    failure: str
 
     # What there is
 
@@ -73,7 +75,10 @@ class Archive(Protocol):
     # What is kept
 
     def create(self) -> None:
-        """Make the archive, if there is none, and remove what a crash has left there."""
+        """Make the archive, if there is none."""
+
+    def tidy(self) -> None:
+        """Remove what a crash has left there."""
 
     def add(self, number: int, time_ms: int, keys: int, digest: str, length: int, pieces: Iterable[bytes]) -> Iterator[None]:
         """Add a frame, whose payload has this digest and length (bytes), in steps.
@@ -85,4 +90,7 @@ class Archive(Protocol):
         """Remove frames or segments, in this order."""
 
     def set_aside(self, first: int) -> None:
-        """Put the archive aside if it has a segment of this number or a later one, since it is of other data then."""
+        """Put the archive aside if it has a segment of this number or a later one, since it is of other data then.
+
+        A start calls this: an older state was put back.
+        """

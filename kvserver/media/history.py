@@ -41,6 +41,7 @@ class HistoryFolder:
         self.path = f"{self._medium_path}.history"
         self._filesystem = filesystem or FileSystem()
         self.is_kept = self.exists()
+        self.failure = ""
 
     def exists(self) -> bool:
         """True if there is such a folder."""
@@ -50,6 +51,12 @@ class HistoryFolder:
         with self._told("make"):
             if not self.exists():
                 self._filesystem.make_folder(self.path)
+                sync_names(self._filesystem, self._folder)
+            # What is no folder is told here.
+            self._filesystem.list(self.path)
+
+    def tidy(self) -> None:
+        with self._told("tidy"):
             for name in self._filesystem.list(self.path):
                 if name.endswith(_PART):
                     self._filesystem.remove(os.path.join(self.path, name))
@@ -64,7 +71,7 @@ class HistoryFolder:
             segment = segment_name(self._medium_path, path)
             if segment and not segment.aside:
                 # One that has gone may be in the history now.
-                with suppress(FileNotFoundError), self._told("read a segment beside"):
+                with suppress(OSError):
                     found.append(KeptSegment(segment.number, path, self._size(path)))
         return sorted(found)
 
@@ -99,13 +106,15 @@ class HistoryFolder:
 
     def take(self, paths: Iterable[tuple[int, str]]) -> None:
         """Take segments in, by their numbers and paths, in this order. Some may have been taken in by a call that failed."""
-        paths = [(number, path) for number, path in paths if self._filesystem.exists(path)]
-        if paths:
-            self.set_aside(paths[0][0])
+        self.create()
         with self._told("keep a segment in"):
             for number, path in paths:
+                target = os.path.join(self.path, f"{number:0{NUMBER_DIGITS}d}.journal")
+                if self._filesystem.exists(path) and self._filesystem.exists(target):
+                    # Somebody else put it there.
+                    self._filesystem.rename(target, f"{target}.foreign")
                 with suppress(FileNotFoundError):
-                    self._filesystem.rename(path, os.path.join(self.path, f"{number:0{NUMBER_DIGITS}d}.journal"))
+                    self._filesystem.rename(path, target)
             sync_names(self._filesystem, self.path)
             sync_names(self._filesystem, self._folder)
 
@@ -143,16 +152,17 @@ class HistoryFolder:
         for name in self._names(self.path):
             if match := pattern.fullmatch(name):
                 path = os.path.join(self.path, name)
-                # It may be removed at any time.
-                with suppress(FileNotFoundError), self._told("read"):
+                # It may be removed at any time, and what is no file is none of ours.
+                with suppress(OSError):
                     yield match, path, self._size(path)
 
     def _names(self, folder: str) -> list[str]:
         try:
-            with self._told("read"):
-                return self._filesystem.list(folder)
+            return self._filesystem.list(folder)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise MediumError(f"cannot read {folder}: {error.strerror or error}") from error
 
     def _size(self, path: str) -> int:
         descriptor = self._filesystem.open_to_read(path)
@@ -165,7 +175,7 @@ class HistoryFolder:
     def _told(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (MediumError, FileNotFoundError):
+        except MediumError:
             raise
         except OSError as error:
             raise MediumError(f"cannot {what} {self.path}: {error.strerror or error}") from error

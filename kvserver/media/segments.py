@@ -208,12 +208,20 @@ class FileLog(Log):
 
     def retire(self, numbers: list[int]) -> None:
         if self.history.is_kept:
-            self.history.take((number, self._segments.path(number)) for number in sorted(numbers))
-        else:
-            self._segments.remove(numbers)
+            try:
+                self.history.take((number, self._segments.path(number)) for number in sorted(numbers))
+            except MediumError as error:
+                # Nothing that is needed depends on it: what could not be kept goes, and the history has a gap.
+                self.history.failure = str(error)
+                _log.error("the history has a gap: %s", error)
+        self._segments.remove(numbers)
 
     def last_retired(self) -> int:
-        return max((segment.number for segment in self.history.segments()), default=0)
+        try:
+            return max((segment.number for segment in self.history.segments()), default=0)
+        except MediumError as error:
+            self.history.failure = str(error)
+            return 0
 
     def adopt(self, numbers: list[int], length: int, last_number: int) -> None:
         self._needed, self.needed_bytes, self.last_number = list(numbers), length, last_number

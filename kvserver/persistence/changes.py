@@ -16,6 +16,7 @@ from kvserver.formats.chronology import time_at
 from kvserver.formats.segment import RecordInvalid, Records, read_records
 from kvserver.media.archive import KeptSegment
 from kvserver.persistence.past import PastLoader
+from kvserver.persistence.timeline import Timeline
 from kvserver.resp.request import Request
 from kvserver.state.description import Description
 
@@ -84,19 +85,26 @@ class _Finder:
         return request[0] == b"FLUSHALL" or (request[0] == b"FLUSHDB" and selected == self._database)
 
     def _writes(self, request: Request, selected: bytes) -> bool:
+        if (target := _target_elsewhere(request)) is not None:
+            return target == (self._database, self._key) or (
+                request[0] == b"MOVE" and selected == self._database and request[1] == self._key
+            )
         command = self._commands.get(request[0].lower())
-        if command is None:
-            return False
-        if selected != self._database and not self._is_target(request):
+        if command is None or selected != self._database:
             return False
         try:
             return self._key in command.written_keys(request)
         except CommandError:
             return False
 
-    def _is_target(self, request: Request) -> bool:
-        """True if a request that runs in another database writes in that of the key, as COPY and MOVE do."""
-        return request[0] in (b"COPY", b"MOVE") and self._database in request[2:]
+
+def _target_elsewhere(request: Request) -> tuple[bytes, bytes] | None:
+    """The database and the key that a request writes there, if it is recorded in another database than it writes."""
+    if request[0] == b"MOVE":
+        return request[2], request[1]
+    if request[0] == b"COPY" and b"DB" in request[3:]:
+        return request[request.index(b"DB", 3) + 1], request[2]
+    return None
 
 
 class Changes:
@@ -114,7 +122,7 @@ class Changes:
         found: list[Change] = []
         for number in sorted(timeline.segments, reverse=True):
             segment = timeline.segments[number]
-            found += await self._in_segment(segment, key, database, most - len(found))
+            found += await self._in_segment(segment, timeline, key, database, most - len(found))
             is_first = number == min(timeline.segments)
             if len(found) < most and not is_first and number - 1 not in timeline.segments:
                 found.append(Change(number, 0, await self._loader.first_time(segment) or 0, []))
@@ -122,10 +130,12 @@ class Changes:
                 break
         return found[:most]
 
-    async def _in_segment(self, segment: KeptSegment, key: bytes, database: int, most: int) -> list[Change]:
+    async def _in_segment(
+        self, segment: KeptSegment, timeline: Timeline, key: bytes, database: int, most: int
+    ) -> list[Change]:
         finder = _Finder(key, database, self._commands, most)
         try:
-            reach = await self._loader.reach_of_all(segment)
+            reach = await self._loader.reach_of_all(segment, timeline)
             await self._loader.on(segment, lambda _: read_records(reach.offset, finder.run))
         except RecordInvalid as invalid:
             raise HistoryError(

@@ -60,6 +60,7 @@ class History:
     def _prepare(self) -> None:
         if self._retention.is_any:
             self._archive.create()
+            self._archive.tidy()
         self._archive.is_kept = self._retention.is_any
         self._note(self._look())
 
@@ -69,6 +70,14 @@ class History:
             await self._workplace.run(lambda: self._archive.set_aside(number))
         except MediumError as error:
             self._fail(error)
+
+    async def prune(self) -> None:
+        """Remove what is too old. Whoever is about to need room calls it."""
+        if self._retention.is_any:
+            try:
+                await self._workplace.run(self._prune)
+            except MediumError as error:
+                self._fail(error)
 
     async def follow(self, number: int, frame: Frame | None, time_ms: int) -> None:
         """Take notice that the segment `number`, or no journal (0), goes on from a frame of the medium, or the empty store.
@@ -80,14 +89,15 @@ class History:
         try:
             if await self._workplace.run(lambda: self._wants(number, frame, time_ms)):
                 await self._copy(number, frame, time_ms)
-            await self._workplace.run(self._prune)
+            self._facts.error, self._archive.failure = self._archive.failure, ""
         except MediumError as error:
             self._fail(error)
+        await self.prune()
 
     def _look(self) -> Timeline:
         # The journal comes first: what goes to the history meanwhile is found there.
         live = self._archive.journal()
-        return Timeline(self._archive.frames(), [*live, *self._archive.segments()])
+        return Timeline(self._archive.frames(), self._archive.segments(), live)
 
     def _wants(self, number: int, frame: Frame | None, time_ms: int) -> bool:
         timeline = self._look()
@@ -130,18 +140,20 @@ class History:
         timeline = self._look()
         kept = self._kept(timeline.frames)
         gone = timeline.frames[: len(timeline.frames) - len(kept)]
-        first = min((frame.number for frame in kept if frame.number), default=0)
-        old = [segment for segment in self._archive.segments() if segment.number < first]
+        # Without a frame before them, segments lead nowhere.
+        first = next((frame.number for frame in kept if frame in timeline.linked), None)
+        old = [segment for segment in self._archive.segments() if first is None or segment.number < first]
         self._archive.remove([*(frame.path for frame in gone), *(segment.path for segment in old)])
         self._note(self._look() if gone or old else timeline)
-        self._facts.error = ""
 
     def _kept(self, frames: list[KeptFrame]) -> list[KeptFrame]:
         if self._retention.frames:
             return frames[-self._retention.frames :]
-        begins_at = self._now_ms() - self._retention.age_ms
-        # The last frame before that time is what the time itself is reached from.
-        before = sum(frame.time_ms <= begins_at for frame in frames)
+        now_ms = self._now_ms()
+        # One of the future was made before the clock was set back, nobody knows when.
+        ages_ms = [now_ms - frame.time_ms if frame.time_ms <= now_ms else self._retention.age_ms for frame in frames]
+        # The last frame before the age begins is what its beginning is reached from.
+        before = next((place for place, age_ms in enumerate(ages_ms) if age_ms < self._retention.age_ms), len(frames))
         return frames[max(before - 1, 0) :]
 
     def _note(self, timeline: Timeline) -> None:

@@ -15,6 +15,7 @@ from kvserver.media.medium import Log
 from kvserver.persistence.courier import Courier
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.recovery import Recovered
+from kvserver.persistence.timeline import REPLACED
 from kvserver.resp.request import Request
 from kvserver.state.session import ServerState
 
@@ -85,8 +86,9 @@ class Journal:
     def cut(self, *, breaks: bool = False) -> int:
         """Begin a new segment: what the keyspace has not handed out yet goes to the old one. Return the token for `link`.
 
-        `breaks`: the data is another one from here on, so a number is left out. Nobody goes on behind such a gap without the
-        snapshot that the link names: no start that finds no link, and nobody who goes through the history.
+        `breaks`: the data is another one from here on, so numbers are left out. Nobody goes on behind such a gap without the
+        snapshot that the link names: no start that finds no link, and nobody who goes through the history. So many are left
+        out (REPLACED) that nobody takes it for a segment that is missing.
         """
         written = self._state.databases.records.take()
         # If this cut heals, what was written is in the snapshot that follows, and the old segment may not take it.
@@ -97,7 +99,7 @@ class Journal:
         # Only a failure that we know of made the writer refuse writes before this moment: the snapshot has all others.
         heals, self._heals = self._heals or bool(self._facts.error), False
         # What failed is missing from the segments before, so that they don't lead here either.
-        self._number += 2 if breaks or heals else 1
+        self._number += 2 if heals else REPLACED if breaks else 1
         number = self._number
         self._cut_at = number, self.sequence
         self.courier.order(lambda: self._log.cut(number, heals=heals), heals=heals)

@@ -70,6 +70,8 @@ class Past:
         self.time_ms = 0
         self.segment = 0
         self.offset = 0
+        # It is whole: no load has failed amid its way.
+        self.is_settled = False
 
     @property
     def databases(self) -> Databases:
@@ -78,6 +80,7 @@ class Past:
     def settle(self, time_ms: int) -> None:
         """Let it be this time (Unix milliseconds): what is due then is missing, and nothing goes."""
         self.time_ms = time_ms
+        self.is_settled = True
         self.databases.follow()
         self.databases.stop_clock(time_ms)
 
@@ -103,6 +106,10 @@ class PastLoader:
         # The times of the last records of segments that nobody writes to any more, as far as they were asked for.
         self._last_times: dict[int, int | None] = {}
         self._digests: dict[str, str] = {}
+        # States that are empty again. A server's garbage collector would never find one, since all of it refers to itself.
+        self._spare: list[ServerState] = []
+        # The journal is being written, as far as anybody knows.
+        self.is_recording: Callable[[], bool] = lambda: True
 
     # What there is
 
@@ -113,7 +120,7 @@ class PastLoader:
     def _look(self) -> Timeline:
         # The journal comes first: what goes to the history meanwhile is found there.
         live = self._archive.journal()
-        return Timeline(self._archive.frames(), [*live, *self._archive.segments()])
+        return Timeline(self._archive.frames(), self._archive.segments(), live)
 
     async def frames(self) -> list[FoundFrame]:
         """All frames that can be gone back to, in the order of time: those of the history, and those of the medium."""
@@ -173,24 +180,36 @@ class PastLoader:
         if not found:
             raise HistoryError(f"there is no frame {moment.digest}")
         frame = found[0]
-        past = Past(self._make_state())
         file = await self._workplace.run(lambda: self._archive.open(frame.path) if frame.path else self._archive.open_medium())
         if file is None:
             raise MediumDisplaced("the medium is not there any more")
-        await self._load_from(file, frame.offset, past, f"the frame {frame.id}")
+        past = await self._loaded(file, frame.offset, frame.digest, f"the frame {frame.id}")
         past.settle(max(frame.time_ms, 0))
         return past
+
+    def _new_past(self) -> Past:
+        return Past(self._spare.pop() if self._spare else self._make_state())
+
+    async def release(self, past: Past) -> None:
+        """Let go of the data of a past, which nobody uses any more."""
+        for shards in past.databases.give().values():
+            await self.discard(shards)
+        past.databases.libraries.replace({})
+        past.is_settled = False
+        self._spare.append(past.state)
 
     async def _goal(self, moment: AtTime | AtRecord) -> _Goal:
         timeline = await self.timeline()
         if isinstance(moment, AtTime):
             return await self._goal_of_time(timeline, moment.time_ms)
+        if moment.records < 0:
+            # Right before the first one is the end of what was before.
+            way = timeline.way_to_segment(timeline.segment_before(moment.segment))
+            return _Goal(way.base, [(segment, await self.reach_of_all(segment, timeline)) for segment in way.segments])
         way = timeline.way_to_segment(moment.segment)
-        reaches = [
-            (segment, await self._reach(segment, partial(reach_of_time, last_ms=1 << 64))) for segment in way.segments[:-1]
-        ]
+        reaches = [(segment, await self.reach_of_all(segment, timeline)) for segment in way.segments[:-1]]
         segment = way.segments[-1]
-        reach = await self._reach(segment, partial(reach_of_record, number=moment.records))
+        reach = await self._reach(segment, partial(reach_of_record, number=moment.records), timeline)
         if reach.records < moment.records:
             raise HistoryError(f"the segment {segment.number} of the journal has {reach.records} records")
         return _Goal(way.base, [*reaches, (segment, reach)])
@@ -200,7 +219,7 @@ class PastLoader:
         await self._check_before(timeline.before(way), time_ms)
         reaches: list[tuple[KeptSegment, Reach]] = []
         for segment in way.segments:
-            reach = await self._reach(segment, partial(reach_of_time, last_ms=time_ms))
+            reach = await self._reach(segment, partial(reach_of_time, last_ms=time_ms), timeline)
             reaches.append((segment, reach))
             if reach.comes_back:
                 raise _ambiguous(time_ms)
@@ -210,10 +229,13 @@ class PastLoader:
         for segment in later:
             if (await self.first_time(segment) or _NEVER_MS) <= time_ms:
                 raise _ambiguous(time_ms)
-        for segment in timeline.behind(way):
-            if (await self.first_time(segment) or _NEVER_MS) <= time_ms:
-                missing = way.segments[-1].number + 1
-                raise HistoryError(f"the history lacks the segment {missing} of the journal, which has what was written then")
+        if reaches[-1][1].is_all:
+            last_ms = max((reach.time_ms for _, reach in reaches), default=0) or way.base.time_ms
+            if time_ms > last_ms and not timeline.is_open(way, is_recording=self.is_recording()):
+                raise HistoryError(f"nobody knows what was written behind {show_time(last_ms)}: the journal has a gap there")
+            for segment in timeline.behind(way):
+                if (await self.first_time(segment) or _NEVER_MS) <= time_ms:
+                    raise _ambiguous(time_ms)
         return _Goal(way.base, reaches)
 
     async def _check_before(self, segments: list[KeptSegment], time_ms: int) -> None:
@@ -233,13 +255,15 @@ class PastLoader:
         segment = (await self.timeline()).segments.get(number)
         return await self.first_time(segment) if segment else None
 
-    async def reach_of_all(self, segment: KeptSegment) -> Reach:
+    async def reach_of_all(self, segment: KeptSegment, timeline: Timeline) -> Reach:
         """How far the records of a segment go. HistoryError if it is damaged."""
-        return await self._reach(segment, partial(reach_of_time, last_ms=_NEVER_MS))
+        return await self._reach(segment, partial(reach_of_time, last_ms=_NEVER_MS), timeline)
 
-    async def _reach(self, segment: KeptSegment, begin: Callable[[int], Steps[Reach]]) -> Reach:
+    async def _reach(self, segment: KeptSegment, begin: Callable[..., Steps[Reach]], timeline: Timeline) -> Reach:
+        # A server may be writing the newest one. The end of all others was proven before the next one began.
+        may_be_torn = segment.number == timeline.newest and segment.number in timeline.live
         try:
-            return await self.on(segment, begin)
+            return await self.on(segment, partial(begin, may_be_torn=may_be_torn))
         except RecordInvalid as invalid:
             raise _damaged(segment, invalid) from None
 
@@ -260,24 +284,36 @@ class PastLoader:
         numbers = [segment.number for segment, _ in goal.reaches]
         position = numbers.index(past.segment) if past and past.segment in numbers else -1
         if past is None or position < 0 or past.offset > goal.reaches[position][1].offset:
-            past, position = Past(self._make_state()), 0
+            position = 0
             file = await self._workplace.run(lambda: self._archive.open(goal.base.path))
-            await self._load_from(file, 0, past, f"the frame of {show_time(goal.base.time_ms)}")
-        replay = Replay(past.state, self._table)
-        past.databases.stop_clock()
+            past = await self._loaded(file, 0, "", f"the frame of {show_time(goal.base.time_ms)}")
+            is_new = True
+        else:
+            is_new = False
         try:
-            for segment, reach in goal.reaches[position:]:
-                start = past.offset if segment.number == past.segment else 0
-                await self._replay(replay, segment, start, reach.offset)
-                past.segment, past.offset = segment.number, reach.offset
+            await self._go_on(goal.reaches[position:], past)
         except BaseException:
             # Nobody goes on from here.
-            past.segment = past.offset = -1
+            past.is_settled = False
+            if is_new:
+                await self.release(past)
             raise
         times = [reach.time_ms for _, reach in goal.reaches if reach.time_ms]
         past.settle(moment.time_ms if isinstance(moment, AtTime) else max(times, default=goal.base.time_ms))
-        await self.discard(replay.unused)
         return past
+
+    async def _go_on(self, reaches: list[tuple[KeptSegment, Reach]], past: Past) -> None:
+        """Replay what the segments have behind the place that a past has come to."""
+        replay = Replay(past.state, self._table)
+        past.is_settled = False
+        past.databases.stop_clock()
+        try:
+            for segment, reach in reaches:
+                start = past.offset if segment.number == past.segment else 0
+                await self._replay(replay, segment, start, reach.offset)
+                past.segment, past.offset = segment.number, reach.offset
+        finally:
+            await self.discard(replay.unused)
 
     async def _replay(self, replay: Replay, segment: KeptSegment, start: int, end: int) -> None:
         file = await self._open(segment)
@@ -288,11 +324,16 @@ class PastLoader:
         finally:
             await self._workplace.run(file.close)
 
-    async def _load_from(self, file: Readable, offset: int, past: Past, name: str) -> None:
-        """Load the frame at an offset into databases that are empty. The file is closed then."""
+    async def _loaded(self, file: Readable, offset: int, digest: str, name: str) -> Past:
+        """The data of the frame at an offset, which has this digest if one is given. The file is closed then.
+
+        MediumDisplaced if another frame is there now.
+        """
         run = self._workplace.run
         try:
             header = decode_header(await run(lambda: file.read(offset, HEADER_SIZE)))
+            if digest and (header is None or header.digest != digest):
+                raise MediumDisplaced(f"{name} is not where it was")
             if header is None:
                 raise HistoryError(f"{name} is damaged: its header is none")
             frame = Frame(offset, header.payload_length, header.digest, 0)
@@ -302,8 +343,11 @@ class PastLoader:
             await run(file.close)
         if result.data is None:
             raise HistoryError(f"{name} is damaged: {result.reason}")
+        past = self._new_past()
+        past.segment = past.offset = 0
         past.databases.replace(result.data.shards)
         past.databases.libraries.replace(result.data.libraries)
+        return past
 
     async def discard(self, shards: list[dict[bytes, object]]) -> None:
         """Free shards that nobody uses any more."""

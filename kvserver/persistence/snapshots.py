@@ -232,6 +232,8 @@ class Snapshots:
         started_at = time.perf_counter()
         try:
             async with self._lock:
+                if self.history:
+                    await self.history.prune()
                 if loads != self._loads:
                     # RESTORE went back to another frame while this flush waited. Appended behind that frame, the older cut
                     # would be what the next start loads: so the data is cut again.

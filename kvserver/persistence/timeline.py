@@ -1,17 +1,20 @@
 """The timeline of a folder's data: its frames and its segments, and which of them have the data of a moment.
 
 The data of a moment is that of the last frame before it, and what the segments behind that frame have up to it. Segments
-follow each other while none is missing: where the data became another one (RESTORE), a number is left out. Pure.
+follow each other while no number is missing. Where the data became another one (RESTORE), the next number is greater by
+REPLACED: what was before held until then. Behind any other gap nobody knows what was written in it. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from kvserver.errors import HistoryError
 from kvserver.formats.moment import show_time
 from kvserver.media.archive import KeptFrame, KeptSegment
+
+REPLACED: Final = 10
 
 
 class Way(NamedTuple):
@@ -22,27 +25,48 @@ class Way(NamedTuple):
 
 
 class Timeline:
-    """The frames of a history and the segments of the history and the journal.
+    """The frames of an archive and the segments of the archive and the journal.
 
-    `frames` are by time; `linked` are those of them that a segment follows, by its number.
+    `frames` are in the order in which they were made; `linked` are those of them that a segment follows. `live` has the
+    numbers of the journal's segments.
     """
 
-    def __init__(self, frames: Iterable[KeptFrame], segments: Iterable[KeptSegment]) -> None:
-        self.frames = sorted(frames, key=lambda frame: (frame.time_ms, frame.number))
+    def __init__(
+        self, frames: Iterable[KeptFrame], archived: Iterable[KeptSegment], journal: Sequence[KeptSegment] = ()
+    ) -> None:
+        self.live = {segment.number for segment in journal}
         # A segment may have been found in both places, since it went from one to the other.
-        self.segments = dict(sorted((segment.number, segment) for segment in segments))
-        self.linked = sorted(frame for frame in self.frames if frame.number in self.segments)
+        self.segments = dict(sorted((segment.number, segment) for segment in [*journal, *archived]))
+        self.frames = in_order(frames)
+        self.linked = [frame for frame in self.frames if frame.number in self.segments]
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest segment, or 0."""
+        return max(self.segments, default=0)
 
     def way_to_time(self, time_ms: int) -> Way:
         """The way that goes as far as this time (Unix milliseconds). HistoryError if the history does not have it."""
         self._must_have_frames()
-        if self.frames[0].time_ms > time_ms:
-            raise HistoryError(f"the history begins at {show_time(self.frames[0].time_ms)}: nothing older is kept")
+        begins_at = min(frame.time_ms for frame in self.frames)
+        if begins_at > time_ms:
+            raise HistoryError(f"the history begins at {show_time(begins_at)}: nothing older is kept")
         before = [frame for frame in self.linked if frame.time_ms <= time_ms]
-        newest = max(frame.time_ms for frame in self.frames if frame.time_ms <= time_ms)
-        if not before or before[-1].time_ms < newest:
-            raise HistoryError(f"no journal was written at that time: the frame of {show_time(newest)} is the last before it")
+        begun_ms = before[-1].time_ms if before else -1
+        alone = [frame.time_ms for frame in self.frames if frame not in self.linked and begun_ms < frame.time_ms <= time_ms]
+        if alone or not before:
+            last_ms = max(alone, default=begins_at)
+            raise HistoryError(f"no journal was written at that time: the frame of {show_time(last_ms)} is the last before it")
         return self._way_from(before[-1])
+
+    def is_open(self, way: Way, *, is_recording: bool) -> bool:
+        """True if it is known that nothing was written behind the end of a way, up to where the next one begins.
+
+        `is_recording`: the journal is being written, as far as anybody knows.
+        """
+        last = way.segments[-1].number
+        following = min((number for number in self.segments if number > last), default=0)
+        return following == last + REPLACED or (not following and is_recording and last in self.live)
 
     def way_to_segment(self, number: int) -> Way:
         """The way whose last segment is this one. HistoryError if the history does not have it."""
@@ -57,6 +81,13 @@ class Timeline:
                     return Way(frame, upto)
                 break
         raise HistoryError(f"the history has no frame that the segment {number} of the journal goes on from")
+
+    def segment_before(self, number: int) -> int:
+        """The number of the last segment before this one. HistoryError if there is none."""
+        found = max((each for each in self.segments if each < number), default=0)
+        if not found:
+            raise HistoryError(f"the history has nothing before the segment {number} of the journal")
+        return found
 
     def before(self, way: Way) -> list[KeptSegment]:
         """The segments before a way, in order."""
@@ -78,3 +109,17 @@ class Timeline:
     def _must_have_frames(self) -> None:
         if not self.frames:
             raise HistoryError("no history is kept: the option history says for how long one is to be")
+
+
+def in_order(frames: Iterable[KeptFrame]) -> list[KeptFrame]:
+    """Frames in the order in which they were made: by their numbers, since the clock may have been set back.
+
+    Those without a number stand behind the last one that has a number and is no younger.
+    """
+    frames = list(frames)
+    numbered = sorted(frame for frame in frames if frame.number)
+    keys = {frame: (frame.number, frame.time_ms) for frame in numbered}
+    for frame in frames:
+        if not frame.number:
+            keys[frame] = max((each.number for each in numbered if each.time_ms <= frame.time_ms), default=0), frame.time_ms
+    return sorted(keys, key=keys.__getitem__)

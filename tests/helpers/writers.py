@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from helpers.sessions import Server
-from kvserver.dispatch.effect import Effect
+from kvserver.dispatch.effect import Effect, Fetch, Fetched
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.results import Client
 from kvserver.engine.writer import Writer
@@ -76,6 +76,9 @@ class Waiting:
 
     def act(self, effect: Effect, session: Session) -> Reply:
         return self._act()  # type: ignore[return-value]
+
+    def fetch(self, effect: Fetch, session: Session) -> Awaitable[Fetched]:
+        raise AssertionError(effect)
 
     async def _act(self) -> Reply:
         await self.ended.wait()

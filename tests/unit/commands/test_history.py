@@ -6,7 +6,7 @@ import pytest
 
 from helpers.sessions import START_MS as NOW_MS
 from helpers.sessions import run, text
-from kvserver.dispatch.effect import Compare, Effect, GoBack, ListFrames, LookBack, TellChanges
+from kvserver.dispatch.effect import Compare, Effect, Fetch, GoBack, ListFrames, LookBack, TellChanges
 from kvserver.formats.moment import AtFrame, AtRecord, AtTime
 from kvserver.resp.reply import Error
 from kvserver.state.session import Session
@@ -18,8 +18,8 @@ from kvserver.state.session import Session
         (("KVS.FRAMES",), ListFrames()),
         (("KVS.AT", "5", "GET", "a"), LookBack(AtTime(5), [b"GET", b"a"])),
         (("KVS.AT", "1s", "DBSIZE"), LookBack(AtTime(NOW_MS - 1000), [b"DBSIZE"])),
-        (("KVS.RESTORE", "(3:7"), GoBack(AtRecord(3, 6), None)),
-        (("KVS.RESTORE", "0123456789abcdef", "keys", "a*"), GoBack(AtFrame("0123456789abcdef"), b"a*")),
+        (("KVS.RESTORE", "(3:7"), GoBack(AtRecord(3, 6))),
+        (("KVS.RESTORE", "0123456789abcdef", "keys", "a*"), Fetch(AtFrame("0123456789abcdef"), b"a*")),
         (("KVS.LOG", "a"), TellChanges(b"a", 10)),
         (("KVS.LOG", "a", "COUNT", "1000"), TellChanges(b"a", 1000)),
         (("KVS.DIFF", "1", "2"), Compare(AtTime(1), AtTime(2), b"*")),

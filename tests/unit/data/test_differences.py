@@ -57,3 +57,17 @@ def test_equal_collections_are_the_same_in_whatever_order_they_were_filled(sessi
     run(session, "SREM", "s", "a")
     run(session, "HSET", "h", "a", "2")
     assert found(one, other) == {b"l": CHANGED, b"s": CHANGED, b"h": CHANGED}
+
+
+def test_long_values_are_compared_in_steps(session: Session) -> None:
+    one, other = session.server.databases[0], session.server.databases[1]
+    words = [word for number in range(5_000) for word in (f"field:{number}", f"value:{number}")]
+    for number in (0, 1):
+        run(session, "SELECT", number)
+        run(session, "HSET", "h", *words)
+        run(session, "RPUSH", "l", *words)
+    steps = list(differences(one, other, matcher(b"*")))
+    assert not any(steps)
+    assert len(steps) > 2 * 2 + 10
+    run(session, "HSET", "h", "field:4999", "other")
+    assert found(one, other) == {b"h": CHANGED}

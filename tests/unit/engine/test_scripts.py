@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from helpers.servers import ServerProcess, StartServer, Wire, encode, info, wait_until
 from helpers.sessions import Server, run, text
 from helpers.writers import Noting, Setting, settle
-from kvserver.dispatch.effect import Effect
+from kvserver.dispatch.effect import Effect, Fetch, Fetched
 from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.writer import Writer
 from kvserver.resp.reply import Reply
@@ -45,6 +45,9 @@ class NoJobs:
     """Jobs that are never asked for anything."""
 
     def act(self, effect: Effect, session: Session) -> Reply:
+        raise AssertionError(effect)
+
+    def fetch(self, effect: Fetch, session: Session) -> Awaitable[Fetched]:
         raise AssertionError(effect)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,84 @@ def test_server_without_a_history_says_so_and_its_frames_can_be_read(start_serve
         then = moment(wire)
         wire.command("FLUSHALL")
         assert wire.value("KVS.AT", then, "GET", "a") == b"3"
+
+
+def test_time_at_which_no_journal_was_written_is_refused(server: ServerProcess, wire: Wire) -> None:
+    wire.command("SET", "k", "1")
+    first = moment(wire)
+    assert wire.command("CONFIG", "SET", "appendonly", "no") == b"+OK\r\n"
+    wire.command("SET", "k", "2")
+    second = moment(wire)
+    assert wire.value("KVS.AT", first, "GET", "k") == b"1" or first
+    assert wire.command("KVS.AT", second, "GET", "k").startswith(b"-ERR nobody knows what was written behind ")
+    wire.command("SAVE")
+    third = moment(wire)
+    assert wire.command("KVS.AT", second, "GET", "k").startswith(b"-ERR n")
+    assert wire.command("CONFIG", "SET", "appendonly", "yes") == b"+OK\r\n"
+    wire.command("SET", "k", "3")
+    for time in (second, third):
+        assert wire.command("KVS.AT", time, "GET", "k").startswith(b"-ERR n")
+    assert wire.value("KVS.AT", "0s", "GET", "k") == b"3"
+
+
+def test_restore_can_be_undone_where_no_journal_is_written(start_server: StartServer) -> None:
+    with start_server("--save", "", "--appendonly", "no", "--history", "5").connect() as wire:
+        wire.command("SET", "k", "1")
+        wire.command("SAVE")
+        old = wire.value("KVS.FRAMES")[-1][1]
+        wire.command("SET", "k", "precious")
+        assert wire.value("KVS.RESTORE", old) == 1
+        assert wire.value("GET", "k") == b"1"
+        values = [wire.value("KVS.AT", frame[1], "GET", "k") for frame in wire.value("KVS.FRAMES")]
+        assert b"precious" in values
+
+
+def test_history_that_was_removed_costs_nothing_but_itself(server: ServerProcess, wire: Wire) -> None:
+    wire.command("SET", "k", "1")
+    then = moment(wire)
+    wire.command("SAVE")
+    shutil.rmtree(server.directory / "dump.kvs.history")
+    for number in range(3):
+        assert wire.command("SET", "k", number) == b"+OK\r\n"
+        assert wire.command("SAVE") == b"+OK\r\n"
+    assert wire.command("KVS.AT", then, "GET", "k").startswith(b"-ERR the history begins at ")
+    assert wire.value("KVS.AT", "0s", "GET", "k") == b"2"
+
+
+def test_keys_that_come_back_wait_for_the_end_of_a_pause_of_writes(server: ServerProcess, wire: Wire) -> None:
+    wire.command("SET", "k", "1")
+    then = moment(wire)
+    wire.command("SET", "k", "2")
+    with server.connect() as other:
+        assert wire.command("CLIENT", "PAUSE", 100_000, "WRITE") == b"+OK\r\n"
+        other.send(encode("KVS.RESTORE", then, "KEYS", "k") + encode("GET", "k"))
+        for _ in range(20):
+            assert wire.value("GET", "k") == b"2"
+        assert wire.command("CLIENT", "UNPAUSE") == b"+OK\r\n"
+        assert (other.read_reply(), other.read_reply()) == (b":1\r\n", b"$1\r\n1\r\n")
+
+
+def test_events_of_keys_that_come_back_are_those_of_a_restore(server: ServerProcess, wire: Wire) -> None:
+    wire.command("SET", "k", "1")
+    then = moment(wire)
+    wire.command("DEL", "k")
+    wire.command("SET", "k2", "new")
+    wire.command("CONFIG", "SET", "notify-keyspace-events", "EA")
+    with server.connect() as listening:
+        listening.command("PSUBSCRIBE", "*")
+        assert wire.value("KVS.RESTORE", then, "KEYS", "k*") == 1
+        told = [parse(listening.read_reply())[2:] for _ in range(2)]
+    assert told == [[b"__keyevent@0__:restore", b"k"], [b"__keyevent@0__:del", b"k2"]]
+
+
+def test_change_shows_no_other_keys_to_who_may_not_read_them(server: ServerProcess, wire: Wire) -> None:
+    wire.command("MSET", "a", "public", "b", "secret")
+    wire.command("ACL", "SETUSER", "u", "on", "nopass", "~a", "+kvs.log")
+    with server.connect() as other:
+        other.command("AUTH", "u", "x")
+        [[_, _, requests]] = other.value("KVS.LOG", "a")
+    assert requests == [[b"MSET", b"a", b"(and other keys)"]]
+    assert wire.value("KVS.LOG", "a")[0][2] == [[b"MSET", b"a", b"public", b"b", b"secret"]]
 
 
 def test_server_in_memory_has_no_history(start_server: StartServer) -> None:

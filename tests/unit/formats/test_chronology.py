@@ -78,7 +78,11 @@ def test_record_is_reached_by_its_number_whatever_its_time() -> None:
 
 def test_torn_end_is_an_end_and_damage_is_told_unless_it_is_behind() -> None:
     data = record(10) + record(20)
-    assert reach(data + record(30)[:-1], 99) == Reach(len(data), 2, 20, is_all=True, comes_back=False)
+    torn = data + record(30)[:-1]
+    found = run(lambda size: reach_of_time(size, 99, may_be_torn=True), torn)
+    assert found == Reach(len(data), 2, 20, is_all=True, comes_back=False)
+    with pytest.raises(RecordInvalid, match="ends after"):
+        reach(torn, 99)
     damaged = record(10) + record(20).replace(b"$1\r\nv", b"$1\r\nw") + record(30)
     with pytest.raises(RecordInvalid, match="checksum") as raised:
         reach(damaged, 99)

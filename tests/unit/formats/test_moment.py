@@ -30,7 +30,7 @@ NOW_MS = 1_700_000_000_123
         ("2023-11-14T23:13:20+01:00", AtTime(1_700_000_000_000)),
         ("7:1033", AtRecord(7, 1033)),
         ("(7:1033", AtRecord(7, 1032)),
-        ("(7:0", AtRecord(7, 0)),
+        ("(7:0", AtRecord(7, -1)),
         ("0123456789abcdef", AtFrame("0123456789abcdef")),
         ("1234567890123456", AtFrame("1234567890123456")),
         ("ab" * 32, AtFrame("ab" * 32)),
@@ -87,3 +87,8 @@ def test_nothing_is_right_before_a_frame() -> None:
 def test_time_is_shown_as_it_is_read() -> None:
     assert show_time(NOW_MS) == "2023-11-14T22:13:20.123Z"
     assert parse_moment(show_time(NOW_MS), NOW_MS) == AtTime(NOW_MS)
+
+
+def test_time_that_iso_8601_does_not_know_is_shown_as_it_is() -> None:
+    assert show_time(253_402_300_799_999) == "9999-12-31T23:59:59.999Z"
+    assert show_time(2**63 - 1) == str(2**63 - 1)

@@ -46,7 +46,7 @@ def test_what_a_crash_has_left_of_a_frame_is_no_frame_and_goes(folder: HistoryFo
     left.write_bytes(b"half")
     Path(folder.path, "notes.txt").write_text("mine")
     assert folder.frames() == []
-    folder.create()
+    folder.tidy()
     assert sorted(path.name for path in Path(folder.path).iterdir()) == ["notes.txt"]
 
 
@@ -62,11 +62,24 @@ def test_segments_are_taken_in_and_again_after_a_failure(folder: HistoryFolder, 
 
 
 def test_segment_that_is_there_already_is_never_overwritten(folder: HistoryFolder, tmp_path: Path) -> None:
-    Path(folder.path, "0000000003.journal").write_bytes(b"of other data")
+    Path(folder.path, "0000000003.journal").write_bytes(b"of others")
     (tmp_path / "s3").write_bytes(b"mine")
     folder.take([(3, str(tmp_path / "s3"))])
-    assert Path(f"{folder.path}.1", "0000000003.journal").read_bytes() == b"of other data"
+    assert Path(folder.path, "0000000003.journal.foreign").read_bytes() == b"of others"
     assert Path(folder.path, "0000000003.journal").read_bytes() == b"mine"
+
+
+def test_folder_that_was_removed_is_made_again(folder: HistoryFolder, tmp_path: Path) -> None:
+    Path(folder.path).rmdir()
+    (tmp_path / "s3").write_bytes(b"mine")
+    folder.take([(3, str(tmp_path / "s3"))])
+    assert [segment.number for segment in folder.segments()] == [3]
+
+
+def test_what_is_no_file_is_none_of_ours(folder: HistoryFolder) -> None:
+    Path(folder.path, "0000000003.journal").mkdir()
+    Path(folder.path, "0000000003-1-1.kvs").symlink_to("/dev/null")
+    assert (folder.segments(), folder.frames()) == ([], [])
 
 
 def test_what_is_removed_may_be_gone_and_what_is_gone_is_told_as_displaced(folder: HistoryFolder) -> None:

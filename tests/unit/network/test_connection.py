@@ -12,7 +12,7 @@ from helpers.servers import DEADLINE_S, encode
 from helpers.sessions import Server
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
-from kvserver.dispatch.effect import Effect
+from kvserver.dispatch.effect import Effect, Fetch, Fetched
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.writer import Writer
 from kvserver.formats.codec import JSONText
@@ -277,6 +277,9 @@ async def test_transaction_that_waits_for_an_effect_replies_a_value_without_a_co
     class Sleeping:
         def act(self, effect: Effect, session: Session) -> Awaitable[Reply]:
             return sleep()
+
+        def fetch(self, effect: Fetch, session: Session) -> Awaitable[Fetched]:
+            raise AssertionError(effect)
 
     transport = transport_of(client)
     client._owner.writer.results._jobs = Sleeping()

@@ -26,7 +26,11 @@ def history(tmp_path: Path) -> WrittenHistory:
         *(1, (110, [put("a", "1")]), (120, [put("b", "a")]), (130, [put("a", "2"), put("c", "1"), [b"APPEND", b"a", b"x"]])),
         linked="0" * 64,
     )
-    history.segment(2, (210, [SELECT_3, put("a", "in 3"), [b"MOVE", b"c", b"0"], SELECT_0]), (220, [[b"del", b"a"]]))
+    history.segment(
+        2,
+        (210, [SELECT_3, put("a", "in 3"), [b"MOVE", b"c", b"0"], [b"COPY", b"a", b"c2", b"DB", b"0", b"REPLACE"], SELECT_0]),
+        (220, [[b"del", b"a"]]),
+    )
     history.segment(4, (410, [[b"FLUSHDB"]]), (420, [SELECT_3, [b"FLUSHDB"], SELECT_0]), (430, [[b"SWAPDB", b"0", b"3"]]))
     history.segment(5, (510, [[b"MSET", b"b", b"1", b"a", b"2"]]), (520, [[b"FLUSHALL"]]), is_live=True)
     return history
@@ -51,6 +55,8 @@ def test_changes_are_those_of_one_database(history: WrittenHistory) -> None:
     assert found == ["5:2", "4:3", "4:2", "4:0", "2:1"]
     # What moved there was written there.
     assert [change.id for change in history.read().changes(b"c", 0, 100)] == ["5:2", "4:3", "4:1", "4:0", "2:1", "1:3"]
+    assert [change.id for change in history.read().changes(b"c2", 0, 100)] == ["5:2", "4:3", "4:1", "4:0", "2:1"]
+    assert [change.id for change in history.read().changes(b"c2", 3, 100)] == ["5:2", "4:3", "4:2", "4:0"]
 
 
 @pytest.mark.parametrize("most", range(1, 9))

@@ -125,6 +125,45 @@ def test_frames_of_an_age_are_kept_with_the_one_that_the_age_begins_behind(make:
     assert (setting.frames, setting.segments) == ([2, 3, 4, 5], [2, 3, 4])
 
 
+@pytest.mark.parametrize("retention", ["2", "1s"])
+def test_frame_of_a_future_that_a_clock_set_back_has_left_is_old(make: Make, retention: str) -> None:
+    setting = make(retention)
+    for now_ms in (1_000, 9_000_000, 2_000, 3_000):
+        setting.snapshot(now_ms, 10)
+        setting.write(100)
+    assert (setting.frames, setting.segments) == ([3, 4], [3])
+
+
+def test_what_is_too_old_goes_before_a_snapshot_needs_the_room(make: Make) -> None:
+    setting = make("10s")
+    for now_ms in (1_000, 5_000, 9_000):
+        setting.snapshot(now_ms, 10)
+        setting.write(100)
+    setting.now_ms = 30_000
+    finish(setting.history.prune())
+    assert (setting.frames, setting.segments) == ([3], [])
+
+
+def test_segment_that_can_not_be_kept_goes_and_the_log_goes_on(make: Make, tmp_path: Path) -> None:
+    setting = make("5")
+    setting.snapshot(1, 10)
+    setting.write(100)
+    folder = Path(setting.folder.path)
+    folder.rename(tmp_path / "elsewhere")
+    folder.write_text("a file")
+    setting.snapshot(2, 10)
+    setting.write(100)
+    assert folder.read_text() == "a file"
+    assert "dump.kvs.history" in setting.facts.error
+    folder.unlink()
+    # What was before the gap leads nowhere.
+    setting.snapshot(3, 10)
+    assert (setting.frames, setting.segments) == ([3], [])
+    assert not setting.log.failure
+    setting.snapshot(4, 10)
+    assert setting.facts.error == ""
+
+
 def test_nothing_goes_to_a_history_that_is_not_kept_and_what_is_there_stays(make: Make) -> None:
     setting = make("5")
     setting.snapshot(1, 10)
@@ -142,6 +181,7 @@ def test_without_a_journal_frames_are_kept_that_are_far_enough_apart(make: Make)
     setting.data = encode_frame(b"{}")
     frame = Frame(0, 2, setting.data[16:80].decode(), 0)
     for now_ms in (100_000, 100_500, 101_000, 101_001, 102_500):
+        setting.now_ms = now_ms
         finish(setting.history.follow(0, frame, now_ms))
     assert [found.time_ms for found in setting.folder.frames()] == [100_000, 101_000, 102_500]
 

@@ -9,6 +9,7 @@ import pytest
 from helpers.journals import NOW_MS, Setting, command, gather, recorded, settle
 from kvserver.errors import MediumError
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
+from kvserver.persistence.timeline import REPLACED
 
 
 async def test_cut_stands_between_what_was_before_and_after_it(setting: Setting) -> None:
@@ -41,12 +42,12 @@ async def test_link_of_a_flush_that_a_restore_has_overtaken_is_not_written(setti
     assert setting.content(3) == encode_link(EMPTY_STORE, NOW_MS)
 
 
-async def test_cut_where_the_data_becomes_another_leaves_a_number_out(setting: Setting) -> None:
+async def test_cut_where_the_data_becomes_another_leaves_numbers_out(setting: Setting) -> None:
     journal = setting.journal
     before = journal.cut()
     assert await journal.link(before, EMPTY_STORE, 0)
     token = journal.cut(breaks=True)
-    assert token == before + 2
+    assert token == before + REPLACED
     await gather()
     assert setting.segments.numbers() == [before, token]
 

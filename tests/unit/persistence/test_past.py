@@ -12,7 +12,10 @@ from helpers.histories import WrittenHistory, put
 from kvserver.cli.past import member_of
 from kvserver.errors import HistoryError, MediumError
 from kvserver.formats.frame import encode_frame
-from kvserver.persistence.past import FoundFrame
+from kvserver.formats.moment import AtTime
+from kvserver.persistence.past import FoundFrame, Past
+from kvserver.persistence.timeline import REPLACED
+from kvserver.persistence.workplace import finish
 
 EMPTY_ID = hashlib.sha256(b"{}").hexdigest()[:16]
 
@@ -85,7 +88,7 @@ def test_no_record_runs_twice_where_a_past_goes_on(tmp_path: Path) -> None:
     history = WrittenHistory(tmp_path)
     history.frame(1, 100)
     history.segment(1, *((100 + number, [[b"RPUSH", b"l", b"%d" % number]]) for number in range(1, 6)))
-    history.segment(2, *((200 + number, [[b"RPUSH", b"l", b"%d" % number]]) for number in range(6, 9)))
+    history.segment(2, *((200 + number, [[b"RPUSH", b"l", b"%d" % number]]) for number in range(6, 9)), is_live=True)
     folder, past = history.read(), None
     for moment, count in (("102", 2), ("102", 2), ("1:4", 4), ("207", 7), ("300", 8)):
         past = folder.at(moment, past)
@@ -102,14 +105,54 @@ def test_key_that_was_due_at_the_moment_is_missing_and_one_that_was_not_is_there
         assert history.read().at(str(time_ms)).databases[0].live(b"k") == value
 
 
-def test_segment_that_is_missing_is_told_only_where_it_is_needed(history: WrittenHistory) -> None:
+def test_gap_is_told_and_what_is_before_and_behind_it_can_be_read(history: WrittenHistory) -> None:
     (history.path / "0000000002.journal").unlink()
-    assert history.at(200) == '{"a":"2","b":"2","c":"3","old":"0"}'
+    assert history.at(120) == history.at("1:3") == '{"a":"2","b":"2","c":"3","old":"0"}'
     assert history.at(310) == "{}"
+    for time_ms in (121, 299):
+        with pytest.raises(HistoryError, match=r"nobody knows what was written behind 1970-01-01T00:00:00\.120Z"):
+            history.at(time_ms)
     next(history.path.glob("0000000003-*")).unlink()
-    with pytest.raises(HistoryError, match="the history lacks the segment 2 of the journal"):
+    with pytest.raises(HistoryError, match="nobody knows what was written behind"):
         history.at(310)
-    assert history.at(309) == '{"a":"2","b":"2","c":"3","old":"0"}'
+    with pytest.raises(HistoryError, match="no frame that the segment 3 of the journal goes on from"):
+        history.at("3:1")
+
+
+def test_what_was_before_a_replacement_held_until_then(tmp_path: Path) -> None:
+    history = WrittenHistory(tmp_path)
+    history.frame(1, 100)
+    history.segment(1, (110, [put("a", "1")]))
+    history.frame(1 + REPLACED, 200, b'{"b":"2"}', 1)
+    history.segment(1 + REPLACED, (210, [put("c", "3")]), linked="0" * 64, is_live=True)
+    assert history.at(199) == history.at(f"({1 + REPLACED}:0") == '{"a":"1"}'
+    assert history.at(200) == history.at(f"{1 + REPLACED}:0") == '{"b":"2"}'
+    assert history.at("0s") == '{"b":"2","c":"3"}'
+    with pytest.raises(HistoryError, match="the history has nothing before the segment 1"):
+        history.at("(1:0")
+
+
+def test_end_of_a_journal_that_is_written_no_more_is_no_later_moment(tmp_path: Path) -> None:
+    history = WrittenHistory(tmp_path)
+    history.frame(1, 100)
+    history.segment(1, (110, [put("a", "1")]))
+    assert history.at(110) == '{"a":"1"}'
+    with pytest.raises(HistoryError, match="nobody knows what was written behind"):
+        history.at(111)
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_torn_end_is_damage_but_in_what_is_being_written(tmp_path: Path, is_live: bool) -> None:
+    history = WrittenHistory(tmp_path)
+    history.frame(1, 100)
+    path = history.segment(1, (110, [put("a", "1")]), (120, [put("a", "2")]), is_live=is_live)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert history.at("1:1") == '{"a":"1"}'
+    if is_live:
+        assert history.at(130) == '{"a":"1"}'
+    else:
+        with pytest.raises(HistoryError, match="the segment 1 of the journal is damaged at offset"):
+            history.at(130)
 
 
 def test_damage_is_told_with_its_place_and_what_is_before_it_can_be_read(history: WrittenHistory) -> None:
@@ -153,6 +196,48 @@ def test_clock_that_was_set_back_makes_a_time_ambiguous_but_no_record(tmp_path: 
     assert history.at(149) == '{"a":"1"}'
     assert history.at(300) == '{"b":"2"}'
     assert (history.at("1:2"), history.at("1:3"), history.at("2:1")) == ('{"a":"2"}', '{"a":"3"}', '{"b":"1"}')
+
+
+def test_frame_that_another_has_taken_the_place_of_is_looked_for_again(history: WrittenHistory) -> None:
+    first, second = encode_frame(b'{"m":1}'), encode_frame(b'{"m":2}')
+    history.medium.write_bytes(first + second)
+    folder = history.read()
+    digest = second[16:32].decode()
+    frames = folder.frames()
+    # A compaction comes between the list and the load.
+    folder._loader.frames = lambda: given(frames)  # type: ignore[method-assign]
+    history.medium.write_bytes(second)
+    with pytest.raises(HistoryError, match="the history changes while it is read"):
+        folder.at(digest)
+    history.medium.write_bytes(second + first)
+    with pytest.raises(HistoryError, match="the history changes while it is read"):
+        folder.at(digest)
+
+
+async def given(frames: list[FoundFrame]) -> list[FoundFrame]:
+    return frames
+
+
+def test_past_that_is_let_go_is_used_again_and_so_is_one_whose_load_fails(history: WrittenHistory) -> None:
+    loader = history.read()._loader
+
+    def load(time_ms: int, past: Past | None = None) -> Past:
+        return finish(loader.load(AtTime(time_ms), past))
+
+    first = load(200)
+    assert first.databases.key_count == 4
+    finish(loader.release(first))
+    assert first.databases.key_count == 0
+    second = load(110)
+    assert second.state is first.state
+    finish(loader.release(second))
+    # It fails amid its way.
+    history.segment(2, (210, [put("x", "1")]), (220, [[b"NOSUCH"]]))
+    for _ in range(3):
+        with pytest.raises(HistoryError, match="takes no such command"):
+            load(250)
+    assert load(110).state is first.state
+    assert load(110).databases.key_count == 2
 
 
 def test_record_that_is_not_there(history: WrittenHistory) -> None:

@@ -17,7 +17,7 @@ def segments(*numbers: int) -> list[KeptSegment]:
     return [KeptSegment(number, f"s{number}", 10) for number in numbers]
 
 
-TIMELINE = Timeline([frame(5, 500), frame(1, 100), frame(3, 300)], segments(1, 2, 3, 5, 6))
+TIMELINE = Timeline([frame(5, 500), frame(1, 100), frame(3, 300)], segments(1, 2, 3, 5), segments(6))
 
 
 def told(way: Way) -> tuple[int, list[int]]:
