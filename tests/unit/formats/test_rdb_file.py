@@ -56,6 +56,24 @@ def test_every_part_is_read_in_whatever_pieces(step: int | None) -> None:
     ]
 
 
+def test_every_part_is_read_where_the_bytes_come_in_two_pieces() -> None:
+    data = rdb_file(*EVERYTHING)
+    wanted = read(data)
+    for border in range(1, len(data)):
+        reader = RDBReader()
+        assert [item for piece in (data[:border], data[border:]) for item in reader.feed(piece)] == wanted
+        reader.end()
+
+
+@pytest.mark.parametrize("length", [1, 20_000])
+def test_what_redis_has_for_no_expiry_is_none(length: int) -> None:
+    for time_ms, wanted in ((-1, None), (-2, -2), (0, 0), (2**63 - 1, 2**63 - 1)):
+        head = b"\xfc" + time_ms.to_bytes(8, "little", signed=True)
+        (item,) = read(rdb_file(head + entry(b"k", dumps.plain(b"x" * length)), checksum=0))
+        assert isinstance(item, RDBEntry)
+        assert item.expires_at_ms == wanted
+
+
 @pytest.mark.parametrize("version", range(1, NEWEST_VERSION_READ + 1))
 def test_all_versions_are_read(version: int) -> None:
     reader = RDBReader()
@@ -147,6 +165,14 @@ def refusal(data: bytes, step: int | None = None) -> str:
 )
 def test_what_is_no_file_is_refused_in_one_line(data: bytes, reason: str, step: int | None) -> None:
     assert refusal(data, step) == reason
+
+
+def test_place_of_what_is_wrong_is_told_however_the_bytes_come() -> None:
+    data = rdb_file(entry(b"a", dumps.plain(b"1")), entry(b"k", b"\x0b" + string(b"abc")), checksum=0)
+    for border in range(1, data.index(b"abc") + 3):
+        reader = RDBReader()
+        with pytest.raises(RDBInvalid, match=f"at byte {data.index(b'abc') - 5}$"):
+            assert [[*reader.feed(piece)] for piece in (data[:border], data[border:])]
 
 
 def test_file_that_is_cut_anywhere_is_refused() -> None:

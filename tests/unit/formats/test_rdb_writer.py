@@ -113,7 +113,9 @@ def test_what_is_written_is_read(contents: dict[bytes, Value]) -> None:
 @pytest.mark.parametrize("name", LONG)
 def test_long_value_comes_in_short_pieces_and_is_read_as_it_was(name: str) -> None:
     value = LONG[name]
-    pieces = list(encode_rdb([cut_of({b"before": b"1", b"k": Expiring(value, LATER_MS)})], {}, []))
+    cut = cut_of({b"before": b"1", b"k": Expiring(value, LATER_MS)})
+    pieces = list(encode_rdb([cut], {}, []))
+    assert cut.keys_encoded == 2
     assert max(map(len, pieces)) < 3 * PIECE_BYTES
     reader = RDBReader()
     found = {item.key: item for item in reader.feed(b"".join(pieces)) if isinstance(item, RDBEntry)}
