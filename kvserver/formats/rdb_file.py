@@ -80,7 +80,7 @@ class RDBSizes(NamedTuple):
 
 
 class RDBEntry(NamedTuple):
-    """A key of a database, and its value.
+    """A key of a database, and its value. A hostile file may have a key twice, and any number for a database.
 
     - `expires_at_ms` is the Unix time in milliseconds from which on it is gone, or None. That may have passed.
     - `idle_s` is how long it has not been used, in seconds, `frequency` how often it was (0 to 255), or None.

@@ -13,6 +13,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 
 from helpers import blocks, dumps
 from helpers.rdb_files import aux, database, entry, pieces, rdb_file, string
@@ -50,6 +51,7 @@ def _stream() -> bytes:
     return body[:-1] + b"\1" + group
 
 
+@cache
 def bodies() -> list[bytes]:
     """A value of each type, old ones, too."""
     listed = blocks.listpack([blocks.listpack_string(each) for each in STRINGS])
@@ -154,16 +156,19 @@ def reason(text: str) -> str:
 def outcome(data: bytes, rng: random.Random) -> str:
     """What comes of a file: it is read, or refused. Whatever was read is a value that can be written."""
     reader = RDBReader(max_string_bytes=1 << 20)
-    databases = Databases(lambda: 0)
+    found: list[RDBEntry] = []
     try:
         for piece in pieces(data, rng):
             for item in reader.feed(piece):
                 if isinstance(item, RDBEntry) and item.database < 16:
-                    databases[item.database].put(item.key, item.value, item.expires_at_ms)
+                    found.append(item)
                     TAGGED.encode_entry(item.value)
         reader.end()
     except RDBInvalid as error:
         return reason(str(error))
+    databases = Databases(lambda: 0)
+    for item in found:
+        databases[item.database].put(item.key, item.value, item.expires_at_ms)
     again = RDBReader()
     keys = sum(isinstance(item, RDBEntry) for item in again.feed(b"".join(encode_rdb(databases.cut().cuts, {}, []))))
     again.end()
