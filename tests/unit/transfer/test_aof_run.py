@@ -9,7 +9,9 @@ import pytest
 from helpers.sessions import Server, run
 from helpers.transfers import LATER_MS, LIBRARY, aof, loaded, payload
 from kvserver.errors import SourceInvalid
+from kvserver.formats.aof import Batch
 from kvserver.system import now_ms
+from kvserver.transfer.aof_run import AOFRun
 from kvserver.transfer.staging import Staging
 
 
@@ -80,6 +82,19 @@ def test_transaction_counts_as_a_whole_and_one_without_its_end_is_left_out(path:
     assert staging.notes == [
         f"left out: {length} bytes at offset {len(first)} of {path}, at its end: a transaction that is not whole"
     ]
+
+
+def test_transaction_may_come_in_several_batches() -> None:
+    staging = Staging()
+    aof_run = AOFRun(staging)
+    sets = [[b"SET", b"k%d" % number, b"1"] for number in range(10)]
+    aof_run.run(Batch(0, [[b"MULTI"], *sets]))
+    aof_run.run(Batch(500, sets))
+    assert not list(staging.members())
+    assert aof_run.open_since == 0
+    aof_run.run(Batch(900, [[b"SET", b"last", b"1"], [b"EXEC"]]))
+    assert len(list(staging.members())) == 11
+    assert aof_run.open_since is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from helpers.transfers import LIBRARY, loaded
 from kvserver.errors import SourceInvalid
 from kvserver.formats.json_lines import library_line
 from kvserver.transfer import json_lines_source
+from kvserver.transfer.incoming import Incoming
+from kvserver.transfer.staging import Staging
 
 
 @pytest.fixture
@@ -52,3 +55,19 @@ def test_line_without_an_end_is_not_read_to_it(path: Path, monkeypatch: pytest.M
         loaded(path, b'{"key":"a","value":"1"}\n{"key":"' + b"x" * (1 << 22))
     with pytest.raises(SourceInvalid, match="line 1: it is longer than 1048576 bytes"):
         loaded(path, b'{"key":"' + b"x" * (1 << 20) + b'"}\n')
+
+
+def test_source_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_lines_source, "MOST_LINE_BYTES", 1 << 20)
+
+    class Endless(io.BytesIO):
+        reads = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.reads += 1
+            assert self.reads < 10
+            return b"{" * (size or 0)
+
+    incoming = Incoming("endless", Endless(), lambda length: None)
+    with incoming, pytest.raises(SourceInvalid, match="line 1: it is longer than"):
+        json_lines_source.load(incoming, Staging())
