@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kvserver.commands.object import refcount
-from kvserver.commands.persistence import must_be_primary
+from kvserver.commands.persistence import must_be_primary, must_write
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.kinds import kind_of
@@ -184,7 +184,7 @@ def _reload(session: Session, options: list[bytes]) -> Effect:
         raise CommandError(NO_MERGE)
     if session.server.persistence.loading:
         raise CommandError(LOADING)
-    must_be_primary(session)
+    must_write(session)
     return Reload(saves=b"NOSAVE" not in words)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kvserver.state.session import ServerState
+from kvserver.state.source import LinkState, SourceFacts
 
 Fields = dict[str, object]
 
@@ -20,7 +21,9 @@ def replication(state: ServerState) -> Fields:
     facts = state.replication
     replicas = facts.replicas if facts.is_primary else []
     fields: Fields = {"role": "master"}
-    if not facts.is_primary:
+    if facts.source:
+        fields = _of_follower(state, facts.source)
+    elif not facts.is_primary:
         fields = _of_standby(state)
     fields["connected_slaves"] = len(replicas)
     for place, node in enumerate(replicas):
@@ -29,15 +32,45 @@ def replication(state: ServerState) -> Fields:
         )
     return fields | {
         "master_failover_state": "failover-in-progress" if facts.is_yielding else "no-failover",
-        "master_replid": facts.log_id if facts.is_shared else state.run_id,
+        "master_replid": facts.log_id if facts.is_shared else (facts.source and facts.source.run) or state.run_id,
         "master_replid2": "0" * 40,
-        "master_repl_offset": facts.applied,
+        "master_repl_offset": facts.source.offset if facts.source else facts.applied,
         "second_repl_offset": -1,
         "repl_backlog_active": 0,
         "repl_backlog_size": 0,
         "repl_backlog_first_byte_offset": 0,
         "repl_backlog_histlen": 0,
     }
+
+
+def _of_follower(state: ServerState, source: SourceFacts) -> Fields:
+    is_up, is_syncing = source.state is LinkState.CONNECTED, source.state is LinkState.SYNC
+    fields: Fields = {
+        "role": "slave",
+        "master_host": source.host,
+        "master_port": source.port,
+        "master_link_status": "up" if is_up else "down",
+        "master_last_io_seconds_ago": int(source.silence_s) if is_up else -1,
+        "master_sync_in_progress": int(is_syncing),
+        "slave_read_repl_offset": source.read_offset,
+        "slave_repl_offset": source.offset,
+    }
+    if is_syncing:
+        total, done = source.sync_bytes, source.synced_bytes
+        fields |= {
+            # As in Redis, -1 stands for a length that nobody tells.
+            "master_sync_total_bytes": total or -1,
+            "master_sync_read_bytes": done,
+            "master_sync_left_bytes": total - done if total else -1,
+            "master_sync_perc": f"{100 * done / total if total else 0:.2f}",
+            "master_sync_last_io_seconds_ago": int(source.silence_s),
+        }
+    if not is_up:
+        fields["master_link_down_since_seconds"] = -1 if source.down_s is None else int(source.down_s)
+        fields["master_link_error"] = source.error.translate(_PLAIN)
+        fields["master_link_given_up"] = int(source.has_given_up)
+    priority = state.config.inert.get("replica-priority", "100")
+    return fields | {"slave_priority": priority, "slave_read_only": 1, "replica_announced": 1}
 
 
 def _of_standby(state: ServerState) -> Fields:

@@ -10,6 +10,7 @@ from typing import Final
 from kvserver.dispatch.arguments import SYNTAX_ERROR
 from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import BackgroundSave, Effect, Load, RewriteJournal, Save, Shutdown
+from kvserver.dispatch.gate import READONLY
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
@@ -21,8 +22,15 @@ NOT_ON_STANDBY: Final = "READONLY A replica can't save or load: the snapshots ar
 
 def must_be_primary(session: Session) -> None:
     """Raise CommandError on a standby, whose engine has the snapshots of another node."""
-    if not session.server.replication.is_primary:
+    if session.server.replication.is_standby:
         raise CommandError(NOT_ON_STANDBY)
+
+
+def must_write(session: Session) -> None:
+    """Raise CommandError where all data is somebody else's to say: on a standby, and on a server that follows a source."""
+    must_be_primary(session)
+    if not session.server.replication.is_primary:
+        raise CommandError(READONLY)
 
 
 @command("save", "", "admin noscript no_async_loading no_multi",
@@ -85,5 +93,5 @@ def _check_queueable_load(request: Request) -> None:
          summary="Replace the dataset by what was saved last",
          is_alone=True, may_replicate=True, check_queueable=_check_queueable_load)  # fmt: skip
 def restore(session: Session, request: Request) -> Effect:
-    must_be_primary(session)
+    must_write(session)
     return Load()

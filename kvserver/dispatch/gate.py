@@ -23,7 +23,7 @@ from kvserver.resp.request import Request
 from kvserver.state.channels import Message, MonitorLine
 from kvserver.state.client_line import describe
 from kvserver.state.description import Description
-from kvserver.state.session import REPLAY_ID, Muted, Pause, ServerState, Session
+from kvserver.state.session import Muted, Pause, ServerState, Session
 
 # What runs a command, the numbers of words that a call may have, the command, and what runs several calls at once, unless
 # something stands before the handler now. Measured: to unpack a NamedTuple takes 50 ns longer than to unpack a tuple.
@@ -143,7 +143,7 @@ def refusal(session: Session, command: Command, request: Request) -> str | None:
     EXEC is refused as a queued call would be. Where memory is short, this evicts keys.
     """
     # The gate has let the EXEC through, or the call was accepted before it was recorded.
-    if session.is_executing or session.id == REPLAY_ID:
+    if session.is_executing or session.is_replay:
         return None
     server, facts, transaction = session.server, session.server.persistence, session.transaction
     if not session.authenticated and not command.is_for_all:
@@ -209,7 +209,8 @@ def note_denial(session: Session, reason: Reason, context: Context, thing: bytes
 
 def is_out_of_memory(server: ServerState) -> bool:
     """True if too much memory is used, and evicting some keys does not help."""
-    return server.memory.is_over and not server.memory.make_room()
+    # As in Redis, who follows a source has what the source has, and lets no key go by itself.
+    return server.memory.is_over and server.replication.source is None and not server.memory.make_room()
 
 
 def write_error(server: ServerState) -> str:
@@ -336,7 +337,7 @@ def _call_and_feed(runners: Runners, session: Session, request: Request) -> Repl
 
 def _call(runners: Runners, session: Session, request: Request) -> Reply | Effect:
     notifications = session.server.notifications
-    if not notifications.is_on or session.is_replay:
+    if not notifications.is_on or session.is_journal:
         return _pass(runners, session, request)
     result: Reply | Effect | CommandError
     try:
@@ -383,9 +384,9 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
     if session.no_touch:
         handler = _untouching(handler)
     # The keys that were evicted so far are no doing of the command.
-    if server.notifications.is_on and not session.is_replay:
+    if server.notifications.is_on and not session.is_journal:
         server.notifications.begin(resolved, request)
-    if not server.monitors or "admin" in resolved.flags or session.is_replay:
+    if not server.monitors or "admin" in resolved.flags or session.is_journal:
         return handler(session, request)
     result: Reply | Effect | CommandError
     # Monitors are shown such a call before those that it makes.

@@ -88,7 +88,8 @@ class InnerGate:
             if not session.is_unrestricted:
                 self._restrict(session)
             return
-        self._write_error = write_error(server)
+        # What a source has run, or the journal, was accepted once.
+        self._write_error = "" if session.is_replay else write_error(server)
         self._is_out_of_memory = bool(server.memory.limit_bytes) and is_out_of_memory(server)
         # What is there is stale, and may not be served.
         self._is_stale = is_cut_off(server)

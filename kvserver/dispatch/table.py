@@ -32,7 +32,7 @@ from kvserver.dispatch.gate import (
 from kvserver.dispatch.timing import Timing, note_slow
 from kvserver.resp.reply import NULL, Reply
 from kvserver.resp.request import Request
-from kvserver.state.session import REPLAY_ID, Session
+from kvserver.state.session import Session
 from kvserver.state.usage import Usages
 
 # With fewer calls, looking if they are alike takes as long as it saves.
@@ -124,7 +124,7 @@ class CommandTable:
 
     def call(self, session: Session, request: Request) -> Reply | Effect:
         """Take a request through the gate. Refusal if it may not run; CommandError if it fails."""
-        return call(self.replayed if session.id == REPLAY_ID else self.open, session, request)
+        return call(self.replayed if session.is_journal else self.open, session, request)
 
     def run_alike(self, session: Session, requests: list[Request], runners: Runners, output: list[bytes]) -> int:
         """Run calls from the first one on, up to one that is none for a run. Return the number of calls that have run.

@@ -80,6 +80,14 @@ class Config:
     replica_serve_stale_data: bool
     announce_ip: str
     announce_port: int
+    replicaof: str  # host and port, with a blank between them; or empty
+    masteruser: bytes
+    masterauth: bytes
+    repl_timeout: int  # seconds
+    tls_replication: bool
+    tls_client_cert_file: str
+    tls_client_key_file: str
+    tls_client_key_file_pass: bytes
     maxclients: int
     proto_max_bulk_len: int  # bytes
     client_query_buffer_limit: int  # bytes
@@ -176,7 +184,7 @@ class Config:
                 raise ConfigSetError(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")
             if not may_change_protected and (option.change is Change.PROTECTED or found in PROTECTED_IN_REDIS):
                 raise config_set_failed(shown, "can't set protected config")
-            if option.change is Change.FIXED:
+            if option.change in (Change.FIXED, Change.COMMANDED):
                 raise config_set_failed(shown, "can't set immutable config")
             if found in texts:
                 raise config_set_failed(shown, "duplicate parameter")

@@ -14,6 +14,7 @@ from kvserver.errors import ConfigError
 APPENDFSYNC = "always"
 NEEDS_JOURNAL = "the engine of medium has the data in its journal, so that appendonly stays yes"
 TOLD_ADDRESS = "other nodes were told this address for clients; {} would stand for it"
+NEEDS_NO_SOURCE = "medium is given, too: the nodes of an engine follow its log"
 NEEDS_NO_DIR = "medium is given, too: the data is in a directory, or in an engine"
 
 
@@ -22,6 +23,7 @@ class JournalOptions(Protocol):
 
     appendonly: bool
     appendfsync: str
+    replicaof: str
 
 
 class AddressOptions(Protocol):
@@ -38,6 +40,8 @@ def settle_engine(config: JournalOptions, origins: Mapping[str, str]) -> None:
     """
     if "dir" in origins:
         raise ConfigError(f"{origins['dir']}: {NEEDS_NO_DIR}")
+    if config.replicaof:
+        raise ConfigError(f"{origins['replicaof']}: {NEEDS_NO_SOURCE}")
     if not config.appendonly:
         raise ConfigError(f"{origins['appendonly']}: {NEEDS_JOURNAL}")
     if "appendfsync" not in origins:

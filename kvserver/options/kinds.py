@@ -20,6 +20,7 @@ MIB = MEMORY_UNITS["mb"]
 AUTO_PORT = -1
 # A primary has to append several times within its lease, and one round trip to the engine takes its time.
 LEAST_LEASE_MS = 100
+MAX_PORT = 65535
 # Redis's CONFIG_BINDADDR_MAX.
 MAX_BIND_ADDRESSES = 16
 # That of a name in DNS. A control frame of the log (`formats.control`) has room for it.
@@ -110,7 +111,7 @@ def _parse_yes_no(text: str) -> bool:
 
 
 def _parse_port(text: str) -> int:
-    return AUTO_PORT if text.lower() == "auto" else int(integer(0, 65535).parse(text))
+    return AUTO_PORT if text.lower() == "auto" else int(integer(0, MAX_PORT).parse(text))
 
 
 def _show_port(port: int) -> str:
@@ -149,6 +150,18 @@ def _parse_host(text: str) -> str:
     if re.search(r"[\s\ud800-\udfff]", text) or len(text) > MAX_HOST_LENGTH:
         raise ValueError("argument must be an address or a host name")
     return _parse_path(text)
+
+
+def _parse_source(text: str) -> str:
+    words = text.split()
+    if not words or [word.lower() for word in words] == ["no", "one"]:
+        return ""
+    if len(words) != 2:
+        raise ValueError("wrong number of arguments")
+    # As REPLICAOF, it takes 0, to which nobody can connect.
+    if not re.fullmatch(r"[0-9]{1,5}", words[1]) or int(words[1]) > MAX_PORT:
+        raise ValueError("Invalid master port")
+    return _parse_path(f"{words[0]} {int(words[1])}")
 
 
 def _parse_directory(text: str) -> str:
@@ -271,6 +284,7 @@ PATH = Kind("PATH", _parse_path)
 URL = Kind("URL", _parse_url)
 LEASE = Kind("MILLISECONDS", _parse_lease, toml_type=int)
 HOST = Kind("ADDRESS", _parse_host)
+SOURCE = Kind("HOST PORT", _parse_source, toml_type=list)
 DIRECTORY = Kind("PATH", _parse_directory)
 FILE_NAME = Kind("NAME", _parse_file_name)
 # A password is bytes, which need not be UTF-8.

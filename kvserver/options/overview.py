@@ -19,6 +19,7 @@ _CHANGES = {
     Change.LIVE: "CONFIG SET changes it.",
     Change.PROTECTED: "CONFIG SET changes it, if enable-protected-configs allows that.",
     Change.FIXED: "It is fixed at the start.",
+    Change.COMMANDED: "REPLICAOF changes it.",
     Change.UNSEEN: "ACL changes it, and tells of it.",
 }
 # The column in which the meaning begins, where it stands beside the option.

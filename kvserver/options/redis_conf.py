@@ -30,7 +30,7 @@ NEWER = {
 # The directives without which data is lost, or open to others, in the place where Redis would have kept it.
 GUARDS = {
     *("cluster-enabled", "maxmemory-clients", "min-replicas-to-write", "min-slaves-to-write"),
-    *("replicaof", "slaveof", "tls-ciphersuites"),
+    *("replica-read-only", "slave-read-only", "tls-ciphersuites"),
 }
 BAD_DIRECTIVE = "Bad directive or wrong number of arguments"
 WRONG_NUMBER = "wrong number of arguments"
@@ -125,9 +125,6 @@ class _Reader:
                 self._notices.append(f"{place}: {shown}: there are no modules here, and none of its commands")
             case "sentinel", [_, *_]:
                 self._refuse(place, "sentinel", "there is no Sentinel here, and this is the file of one")
-            case "replicaof" | "slaveof", [_, _]:
-                if [word.lower() for word in values] != ["no", "one"]:
-                    self._refuse(place, shown, "there is no replication")
             case "dbfilename", [file] if file.endswith(".rdb"):
                 # In that folder there may be the file of a Redis, which nothing here can read and nothing must replace.
                 kept = f"{file.removesuffix('.rdb')}.kvs"

@@ -14,7 +14,7 @@ from typing import Any
 from kvserver.errors import ConfigError
 from kvserver.options.config import Config
 from kvserver.options.inert import INERT
-from kvserver.options.kinds import OUTPUT_LIMITS, PASSWORD, SAVE_POINTS, USERS
+from kvserver.options.kinds import OUTPUT_LIMITS, PASSWORD, SAVE_POINTS, SOURCE, USERS
 from kvserver.options.redis_conf import is_redis_conf, lines_of
 from kvserver.options.settings import Setting, find, normal_name
 from kvserver.options.table import BY_NAME, OPTIONS, Change, Option
@@ -82,6 +82,9 @@ def _redis_lines(name: str, option: Option, value: Any, end: str) -> list[str]:
     if option.kind in (SAVE_POINTS, OUTPUT_LIMITS) and shown:
         words, size = shown.split(" "), 2 if option.kind is SAVE_POINTS else 4
         return [f"{name} {' '.join(words[at : at + size])}{end}" for at in range(0, len(words), size)]
+    if option.kind is SOURCE and not shown:
+        # Redis would take no empty one.
+        return []
     if option.kind is USERS:
         return [f"{name} {line}{end}" for line in shown.split("\n") if line]
     words = shown.split(" ") if option.kind.toml_type is list else [shown]

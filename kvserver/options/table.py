@@ -28,6 +28,7 @@ from kvserver.options.kinds import (
     PORT,
     RETENTION,
     SAVE_POINTS,
+    SOURCE,
     TLS_VERSIONS,
     UINT_MAX,
     ULLONG_MAX,
@@ -52,10 +53,13 @@ class Change(Enum):
     LIVE = "at any time"
     PROTECTED = "only as enable-protected-configs says: it names a file"
     FIXED = "never"
+    COMMANDED = "never: a command of its own changes it"
     UNSEEN = "never, and CONFIG knows nothing of it: ACL changes it"
 
 
-LIVE, PROTECTED, FIXED, UNSEEN = Change.LIVE, Change.PROTECTED, Change.FIXED, Change.UNSEEN
+LIVE, PROTECTED, FIXED, COMMANDED, UNSEEN = (
+    Change.LIVE, Change.PROTECTED, Change.FIXED, Change.COMMANDED, Change.UNSEEN
+)  # fmt: skip
 
 
 class Option(NamedTuple):
@@ -132,9 +136,22 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
         Option("read-fence", LIVE, YES_NO, "no",
                "let replies leave only behind an append that was sent after their command ran"),
         Option("replica-serve-stale-data", LIVE, YES_NO, "yes",
-               "a standby answers reads while it does not hear from the engine", "slave-serve-stale-data"),
+               "a standby or replica answers reads while it does not hear from whom it follows", "slave-serve-stale-data"),
         Option("announce-ip", FIXED, HOST, "", "address that other nodes and clients reach this one at; empty: that of bind"),
         Option("announce-port", FIXED, integer(0, 65535), "0", "port that they reach it at; 0: that of port"),
+    ),
+    "Following": (
+        Option("replicaof", COMMANDED, SOURCE, "",
+               "redis-server to follow: its data is taken over, and kept up to date, until REPLICAOF NO ONE; empty for none",
+               "slaveof"),
+        Option("masteruser", LIVE, PASSWORD, "", "user to log in as there; empty for the default user"),
+        Option("masterauth", LIVE, PASSWORD, "", "password to log in with there; empty for none"),
+        Option("repl-timeout", LIVE, integer(1, INT_MAX), "60", "seconds it may be silent before a new connection is made"),
+        Option("tls-replication", LIVE, YES_NO, "no", "connect to it by TLS; tls-ca-cert-file or -dir says whom to trust"),
+        Option("tls-client-cert-file", PROTECTED, PATH, "",
+               "PEM file of the certificate to show to it; empty for that of the server"),
+        Option("tls-client-key-file", PROTECTED, PATH, "", "PEM file of its private key"),
+        Option("tls-client-key-file-pass", LIVE, PASSWORD, "", "passphrase of that file"),
     ),
     "Limits": (
         Option("maxclients", LIVE, integer(1, UINT_MAX), "10000", "connections at the same time"),

@@ -79,7 +79,7 @@ class Schedule:
         if self._snapshots.is_flushing or facts.loading or self._state.scripts.busy_error:
             return
         # On a shared log the snapshots are the primary's, and a new one heals no engine that is away.
-        if not self._state.replication.is_primary or (journal.error and self._state.replication.is_shared):
+        if self._state.replication.is_standby or (journal.error and self._state.replication.is_shared):
             return
         if self._is_scheduled:
             self._start_scheduled()

@@ -1,12 +1,15 @@
-"""The server's part among the nodes that share an engine: what INFO, ROLE, SENTINEL and the gate ask.
+"""The server's part among the nodes that share an engine, or beside a source: what INFO, ROLE, SENTINEL and the gate ask.
 
-`failover` keeps it up to date; commands only read it. Without an engine it says that the server is a primary, and alone.
+`failover` and `following` keep it up to date; commands only read it. Without an engine or a source it says that the server is
+a primary, and alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
+
+from kvserver.state.source import LinkState, SourceFacts
 
 # A node that was not heard of for so long is down.
 NODE_TIMEOUT_S: Final = 5.0
@@ -75,7 +78,7 @@ class EngineFacts:
 class ReplicationFacts:
     """The role of this server and its place in the log.
 
-    - `is_primary`: it writes. Without an engine it always does.
+    - `is_primary`: it writes. Without an engine it does unless it follows a `source`, a server whose data it takes over.
     - `host` and `port` are where clients and other nodes reach this server, if they are known.
     - `node_id` is its name among the nodes, anew at each start. `log_id` (40 hex digits) names the log and the epoch.
     - `epoch` is that of the primary which was last seen to lead.
@@ -91,6 +94,7 @@ class ReplicationFacts:
 
     def __init__(self) -> None:
         self.is_primary = True
+        self.source: SourceFacts | None = None
         self.host = ""
         self.port = 0
         self.node_id = ""
@@ -115,8 +119,15 @@ class ReplicationFacts:
         return bool(self.engine.url)
 
     @property
+    def is_standby(self) -> bool:
+        """True if another node leads that shares the engine: the snapshots are that one's."""
+        return not self.is_primary and self.source is None
+
+    @property
     def is_stale(self) -> bool:
-        """True for a standby that has not heard from the log for longer than a lease."""
+        """True for a standby that has not heard from the log for longer than a lease, or without a link to its source."""
+        if self.source:
+            return self.source.state is not LinkState.CONNECTED
         return not self.is_primary and self.tail_age_s() * 1000 > self.engine.lease_ms
 
     @property

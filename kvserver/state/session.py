@@ -49,6 +49,8 @@ SERVER_VERSION = "7.0.15"
 REPLAY_ID = 0
 # That of the session in which a script's calls run.
 SCRIPT_ID = -1
+# That of the session in which the commands of a server run that this one follows.
+SOURCE_ID = -2
 
 
 class Muted(Enum):
@@ -296,13 +298,18 @@ class Session:
 
     @property
     def is_replay(self) -> bool:
-        """True for the journal's session, whose commands were accepted once, whatever the limits are now."""
+        """True for a session whose commands were accepted once, by this server or by a source, whatever the limits are now."""
+        return self.id in (REPLAY_ID, SOURCE_ID)
+
+    @property
+    def is_journal(self) -> bool:
+        """True for the journal's session: nobody is told of what its commands do, which were told of once."""
         return self.id == REPLAY_ID
 
     @property
     def may_wait(self) -> bool:
-        """True if a command of this session may run later: it is not in a transaction, a script or the journal."""
-        return not self.is_executing and self.id not in (REPLAY_ID, SCRIPT_ID)
+        """True if a command of this session may run later: it is a client's, and not in a transaction."""
+        return not self.is_executing and self.id > REPLAY_ID
 
     def take_ready(self, request: Request) -> object:
         """What was worked out ahead for this request, which is given once; None if nothing was."""

@@ -161,7 +161,7 @@ def is_there(session: Session, key: bytes) -> bool:
 def put_whole(session: Session, key: bytes, document: Document, record: Request) -> None:
     """Store a whole document under a key that is alive or missing, and keeps its expiry. The record by itself drops that."""
     keyspace = session.keyspace
-    expires_at_ms = None if session.is_replay else keyspace.expires_at_ms(key)
+    expires_at_ms = None if session.is_journal else keyspace.expires_at_ms(key)
     keyspace.put_as(key, value_of(document), record)
     if expires_at_ms is not None:
         keyspace.expire(key, expires_at_ms)

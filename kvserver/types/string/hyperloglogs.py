@@ -53,7 +53,7 @@ def _unshare(session: Session, key: bytes, value: bytes) -> None:
 
 
 def _sparse_max_bytes(session: Session) -> int:
-    return maxsize if session.is_replay else session.server.config.hll_sparse_max_bytes
+    return maxsize if session.is_journal else session.server.config.hll_sparse_max_bytes
 
 
 def _signed(number: int) -> int:

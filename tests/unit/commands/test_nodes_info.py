@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from redis._parsers.helpers import parse_info
 
@@ -10,6 +12,10 @@ from helpers.servers import ServerProcess, StartServer, info, wait_until
 from helpers.sessions import Server, run
 from kvserver.commands.nodes_info import medium, replication
 from kvserver.resp.reply import Verbatim
+from kvserver.state.source import LinkState, SourceFacts
+
+# The fields of a follower that Redis does not have.
+OURS = ("master_link_error", "master_link_given_up")
 
 
 def test_server_alone_is_a_master_without_replicas() -> None:
@@ -63,6 +69,47 @@ def test_fields_are_those_of_redis_in_its_order(
             wire.command("REPLICAOF", "127.0.0.1", 1)
             facts.is_link_up = False
             assert list(replication(server.state)) == list(info(wire, "replication"))
+
+
+@pytest.mark.parametrize("state", list(LinkState))
+def test_fields_of_a_follower_are_those_of_redis_in_its_order(
+    start_server: StartServer, tmp_path: Path, state: LinkState
+) -> None:
+    (tmp_path / "master").mkdir()
+    master = start_server("--save", "", "--repl-diskless-sync-delay", "0", "--enable-debug-command", "local", kind="redis-server",
+                          directory=tmp_path / "master")  # fmt: skip
+    if state is LinkState.SYNC:
+        master.once("DEBUG", "POPULATE", 1000)
+        master.once("CONFIG", "SET", "rdb-key-save-delay", 100_000)
+    port = master.port if state in (LinkState.CONNECTED, LinkState.SYNC) else 1
+    replica = start_server("--replicaof", f"127.0.0.1 {port}", kind="redis-server")
+    with replica.connect() as wire:
+        if port != 1:
+            field, value = ("master_link_status", "up") if state is LinkState.CONNECTED else ("master_sync_in_progress", "1")
+            wait_until(lambda: info(wire, "replication")[field] == value, "it is a replica")
+        theirs = info(wire, "replication")
+    server = Server()
+    facts = server.state.replication
+    source = facts.source = SourceFacts("127.0.0.1", port, lambda: 5.0)
+    facts.is_primary, source.state = False, state
+    ours = {name: value for name, value in replication(server.state).items() if not name.startswith(OURS)}
+    assert list(ours) == list(theirs)
+    same = ["role", "master_host", "master_port", "master_link_status", "master_last_io_seconds_ago", "slave_priority"]
+    same += ["master_sync_in_progress", "slave_read_only", "replica_announced", "connected_slaves"]
+    same += ["master_link_down_since_seconds"] if state is not LinkState.CONNECTED else []
+    assert {name: str(ours[name]) for name in same} == {name: theirs[name] for name in same}
+
+
+def test_why_there_is_no_link_is_told() -> None:
+    server = Server()
+    facts = server.state.replication
+    source = facts.source = SourceFacts("127.0.0.1", 1, lambda: 5.0)
+    facts.is_primary = False
+    source.lost("Unable to AUTH to MASTER: -WRONGPASS a, b=c")
+    fields = replication(server.state)
+    assert (fields["master_link_error"], fields["master_link_given_up"]) == ("Unable to AUTH to MASTER: -WRONGPASS a; b:c", 0)
+    source.has_given_up = True
+    assert replication(server.state)["master_link_given_up"] == 1
 
 
 def test_engine_has_a_section_of_its_own() -> None:

@@ -16,7 +16,7 @@ from kvserver.errors import ConfigError, ConfigSetError
 from kvserver.options.config import NOTHING_TO_LISTEN_ON, Config, load
 from kvserver.options.inert import INERT_BY_NAME
 from kvserver.options.kinds import AUTO_PORT, INT_MAX
-from kvserver.options.table import FIXED, PROTECTED
+from kvserver.options.table import COMMANDED, FIXED, PROTECTED
 
 
 @given(password=st.binary())
@@ -324,7 +324,7 @@ def test_config_set_changes_all_or_nothing() -> None:
     assert vars(config) == before
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].change is FIXED])
+@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].change in (FIXED, COMMANDED)])
 def test_fixed_option_is_refused_at_run_time(name: str) -> None:
     with pytest.raises(ConfigSetError) as caught:
         Config().set([(name.encode(), ROWS[name].default.encode())])

@@ -49,6 +49,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "notify-keyspace-events": st.text("Ag$lshzxetdKEm").map(ROWS["notify-keyspace-events"].kind.parse),
     "medium": st.from_regex(r"[a-z0-9]+:[^\s\0]+", fullmatch=True).filter(lambda url: url[0].isalpha()) | st.just(""),
     "lease-milliseconds": st.integers(100, INT_MAX) | st.just(0),
+    "replicaof": st.from_regex(r"[a-z0-9.:]+ (0|[1-9][0-9]{0,3})", fullmatch=True) | st.just(""),
     "announce-ip": st.from_regex(r"[0-9a-f:.]*", fullmatch=True),
     "user": st.lists(st.lists(st.from_regex(rb"[A-Za-z0-9+@~&*|#%-]+", fullmatch=True), min_size=1).map(tuple)).map(tuple),
     "bind": st.lists(st.from_regex(r"-?[0-9a-f:.*]+", fullmatch=True), max_size=16).map(tuple),

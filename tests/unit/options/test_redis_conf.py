@@ -73,6 +73,9 @@ def test_file_of_debian_is_taken_with_one_notice_of_what_does_not_apply() -> Non
         ("aclfile /etc/users.acl", "aclfile", "/etc/users.acl"),
         ("lua-replicate-commands yes\nlist-max-ziplist-entries 5\nport 7", "port", 7),
         ("slaveof no one\nport 7", "port", 7),
+        ("replicaof 10.0.0.1 6379", "replicaof", "10.0.0.1 6379"),
+        ("slaveof 10.0.0.1 6379", "replicaof", "10.0.0.1 6379"),
+        ("slaveof NO ONE", "replicaof", ""),
     ],
 )
 def test_line_sets_the_value(text: str, attribute: str, expected: object) -> None:
@@ -130,8 +133,8 @@ def test_modules_and_newer_directives_are_named() -> None:
     [
         ('rename-command FLUSHALL ""', "rename-command FLUSHALL: commands have the names that they have"),
         ("rename-command CONFIG b840fc02d524045429941cc15f59e41cb7be6c52", "rename-command CONFIG: "),
-        ("replicaof 10.0.0.1 6379", "replicaof 10.0.0.1 6379: there is no replication"),
-        ("slaveof 10.0.0.1 6379", "slaveof 10.0.0.1 6379: there is no replication"),
+        ("replica-read-only no", "replica-read-only no: a replica takes no writes"),
+        ("slave-read-only no", "replica-read-only no: a replica takes no writes"),
         ("cluster-enabled yes", "cluster-enabled yes: there is no cluster mode"),
         ("min-slaves-to-write 1", "min-replicas-to-write 1: there are no replicas"),
         ("tls-ciphersuites TLS_AES_128_GCM_SHA256", "tls-ciphersuites TLS_AES_128_GCM_SHA256: the cipher suites"),
@@ -148,7 +151,7 @@ def test_what_protects_data_is_never_dropped_silently(text: str, told: str) -> N
 
 
 def test_all_that_is_refused_is_told_at_once() -> None:
-    line = refusal('rename-command A ""\nport 1\nreplicaof h 1')
+    line = refusal('rename-command A ""\nport 1\ncluster-enabled yes')
     assert re.findall(r"line (\d+)", line) == ["1", "3"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from helpers.options import ROWS, SHARED, oracle_get
 from helpers.servers import ServerProcess, Wire
 from kvserver.options.config import Config
-from kvserver.options.table import FIXED, OPTIONS, PROTECTED, Option
+from kvserver.options.table import COMMANDED, FIXED, OPTIONS, PROTECTED, Option
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,9 @@ def test_names_are_unique_and_lower_case_with_dashes() -> None:
 
 def test_no_option_that_names_a_file_is_simply_live() -> None:
     paths = {name for name, option in ROWS.items() if option.kind.placeholder == "PATH" or "file" in name}
-    assert {name for name in paths if ROWS[name].change not in (FIXED, PROTECTED)} == {"tls-ciphers", "tls-key-file-pass"}
+    assert {name for name in paths if ROWS[name].change not in (FIXED, PROTECTED)} == {
+        *("tls-ciphers", "tls-key-file-pass", "tls-client-key-file-pass")
+    }
 
 
 def test_defaults_are_those_of_redis(start_server: Callable[..., ServerProcess]) -> None:
@@ -59,6 +61,6 @@ def test_fixed_options_are_those_of_redis(oracle: Wire) -> None:
     for name, value in oracle_get(oracle, b"*").items():
         if b"immutable" in oracle.command("CONFIG", "SET", name, value):
             fixed.add(name.decode())
-    ours = {name for name in SHARED if ROWS[name].change is FIXED}
+    ours = {name for name in SHARED if ROWS[name].change in (FIXED, COMMANDED)}
     assert ours - fixed == {"dir", "dbfilename"}
     assert fixed - ours == set()
