@@ -210,6 +210,20 @@ class Results:
             self.waiting.serve()
         return sum(map(len, output[before:]))
 
+    def carry(self, result: Result, client: Client, request: Request, output: list[bytes]) -> None:
+        """`carry_out` for one of several commands that are one: nobody is served before the last."""
+        self._carry(result, client, request, output)
+
+    def disconnect_blocked(self, error: str) -> None:
+        """End all waits by an error, and close the clients who waited: they may have waited for what they can't have now."""
+        blocked = [client for client in self.clients.values() if client.session.is_blocked]
+        for client in blocked:
+            # As in Redis, nothing ends a MIGRATE amid its transfer.
+            if not self._migrations.is_under_way(client.session):
+                self.waiting.unblock(client.session, error)
+                self._close((), client, [])
+        self._seal()
+
     def _carry(self, result: Result, client: Client, request: Request, output: list[bytes]) -> None:
         if type(result) in EFFECTS:
             self._perform(result, client, request, output)  # type: ignore[arg-type]

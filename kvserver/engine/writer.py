@@ -68,6 +68,9 @@ class Writer:
         self._place = 0
         self._pauses = 0
         self._loop = asyncio.get_running_loop()
+        # Somebody may write beside the ticks now.
+        self._free = asyncio.Event()
+        self._free.set()
 
     def hold_replies(self, outbox: Outbox | None) -> None:
         """Send replies by this outbox or, if it is None, at once."""
@@ -83,10 +86,12 @@ class Writer:
     def pause(self) -> None:
         """Run no command from the next client on, until `resume` was called as often as this."""
         self._pauses += 1
+        self._free.clear()
 
     def resume(self) -> None:
         """End one `pause`."""
         self._pauses -= 1
+        self._note_free()
         if (self._inbox or self._awaited.touched) and not self._is_scheduled:
             self._schedule()
 
@@ -94,6 +99,27 @@ class Writer:
         """Run a tick soon, though nobody has sent a command: something else has written."""
         if not self._is_scheduled:
             self._schedule()
+
+    def _note_free(self) -> None:
+        if not (self._pauses or self._is_aside):
+            self._free.set()
+
+    async def until_free(self) -> None:
+        """Wait while there is a pause, or a script stands aside."""
+        await self._free.wait()
+
+    def run_beside(self, work: Callable[[], None]) -> None:
+        """Do work that writes, though no client has sent it, as a tick of its own. The caller has waited `until_free`."""
+        try:
+            work()
+        finally:
+            if self._awaited.touched:
+                self._clock.hold()
+                self.results.waiting.serve()
+                self._clock.release()
+            self._end_tick(1)
+            if self.results.waiting.has_ended_any:
+                self.results.waiting.release()
 
     def _schedule(self) -> None:
         # What runs beside a script changes nothing, and may be what ends it: a pause does not hold it.
@@ -123,6 +149,7 @@ class Writer:
         Those who are behind its client in the tick have their turn beside it, and what was written before is safe.
         """
         self._is_aside = True
+        self._free.clear()
         batch, place = self._batch, self._place + 1
         self._inbox[:0] = batch[place:]
         del batch[place:]
@@ -138,6 +165,7 @@ class Writer:
     def step_back(self) -> None:
         """Let the tick go on alone: its script has ended."""
         self._is_aside = False
+        self._note_free()
         self._state.databases.records.keep_from(None)
 
     def _tick(self) -> None:
@@ -156,6 +184,10 @@ class Writer:
             batch, self._inbox = self._inbox, others
             clients += len(batch)
             self._run_batch(batch)
+        self._end_tick(clients)
+
+    def _end_tick(self, clients: int) -> None:
+        """Record what was written, in one record, and let go what may be sent behind it."""
         records = self._state.databases.records
         if records.has_any:
             self._record(records.take(), clients)

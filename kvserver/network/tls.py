@@ -44,6 +44,30 @@ def make_context(config: Config) -> ssl.SSLContext:
     return context
 
 
+def make_client_context(config: Config) -> ssl.SSLContext:
+    """A context for the link to a source. TLSError if an option is missing or a file can't be used.
+
+    As with Redis, the source's certificate must be signed by an authority that is trusted, whatever name it is for.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    versions = [_VERSIONS[name] for name in config.tls_protocols or tuple(_VERSIONS)]
+    context.minimum_version, context.maximum_version = min(versions), max(versions)
+    certificate, key, password = config.tls_client_cert_file, config.tls_client_key_file, config.tls_client_key_file_pass
+    if not certificate:
+        certificate, key, password = config.tls_cert_file, config.tls_key_file, config.tls_key_file_pass
+    if certificate:
+        _check_readable("tls-client-cert-file", certificate)
+        try:
+            context.load_cert_chain(certificate, key or None, password)
+        except (ssl.SSLError, ValueError, OSError) as error:
+            raise TLSError(f"the certificate {certificate} and its key can't be used: {_reason(error)}") from None
+    if not (config.tls_ca_cert_file or config.tls_ca_cert_dir):
+        raise TLSError("tls-replication needs tls-ca-cert-file or tls-ca-cert-dir, which say whom to trust")
+    _load_authorities(context, config)
+    return context
+
+
 def _load_authorities(context: ssl.SSLContext, config: Config) -> None:
     """Load the certificates by which the certificates of clients must be signed."""
     file, folder = config.tls_ca_cert_file, config.tls_ca_cert_dir

@@ -239,3 +239,14 @@ async def test_what_client_caching_says_holds_for_a_command_that_is_put_off(sett
     setting.send(other, encode("DEL", "k"))
     await settle()
     assert client.said == INVALIDATED
+
+
+async def test_those_who_wait_are_sent_away_and_others_stay(setting: Setting) -> None:
+    blocked, other = setting.client(), setting.client()
+    setting.send(blocked, encode("BLPOP", "l", 0))
+    setting.send(other, encode("PING"))
+    await settle()
+    setting.writer.results.disconnect_blocked("UNBLOCKED why")
+    assert blocked.said == b"-UNBLOCKED why\r\n"
+    assert blocked.is_closed
+    assert not other.is_closed

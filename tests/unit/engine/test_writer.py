@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from helpers.servers import encode
@@ -65,3 +67,49 @@ async def test_replies_of_a_tick_whose_write_fails_are_never_sent(setting: Setti
     await settle()
     assert client.is_aborted
     assert client.said == b""
+
+
+async def test_work_beside_the_ticks_is_one_record_and_feeds_who_waits(setting: Setting) -> None:
+    setting.hold_replies()
+    client = setting.client()
+    setting.send(client, encode("BLPOP", "l", 0))
+    await settle()
+    session = setting.server.session()
+
+    def work() -> None:
+        for words in ([b"SET", b"k", b"v"], [b"RPUSH", b"l", b"a"]):
+            setting.server.table.call(session, words)
+
+    setting.writer.run_beside(work)
+    assert setting.recording.sequence == 1
+    assert client.said == b"", "it is not safe yet"
+    setting.recording.safe = 1
+    outbox = setting.writer.results.outbox
+    assert outbox
+    outbox.release()
+    assert client.said == b"*2\r\n$1\r\nl\r\n$1\r\na\r\n"
+    assert not client.is_waiting
+
+
+async def test_work_that_fails_is_recorded_as_far_as_it_came(setting: Setting) -> None:
+    session = setting.server.session()
+
+    def work() -> None:
+        setting.server.table.call(session, [b"SET", b"k", b"v"])
+        raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        setting.writer.run_beside(work)
+    assert setting.recording.sequence == 1
+
+
+async def test_nobody_writes_beside_the_ticks_during_a_pause(setting: Setting) -> None:
+    setting.writer.pause()
+    setting.writer.pause()
+    waiting = asyncio.get_running_loop().create_task(setting.writer.until_free())
+    await settle()
+    setting.writer.resume()
+    await settle()
+    assert not waiting.done()
+    setting.writer.resume()
+    await waiting

@@ -23,12 +23,13 @@ from helpers.servers import (
     Wire,
     encode,
     free_port,
+    info,
     need_program,
     wait_until,
 )
 from helpers.starts import failed_start
 from kvserver.errors import TLSError
-from kvserver.network.tls import make_context
+from kvserver.network.tls import make_client_context, make_context
 from kvserver.options.config import Config
 
 MEGABYTE = 1 << 20
@@ -422,3 +423,50 @@ def test_port_for_tls_changes_at_run_time(start_server: StartServer, certificate
         assert wire.command("CONFIG", "SET", "tls-port", "0") == b"+OK\r\n"
         assert ports() == (None, None, False)
         assert wire.command("PING") == b"+PONG\r\n"
+
+
+# --- The link to a source ---
+
+
+def client_options(certificates: Certificates, name: str = "client") -> Config:
+    config = Config()
+    config.tls_client_cert_file, config.tls_client_key_file = (
+        certificates.path(f"{name}.crt"),
+        certificates.path(f"{name}.key"),
+    )
+    config.tls_ca_cert_file = certificates.path("authority.crt")
+    return config
+
+
+def test_source_that_speaks_tls_is_followed(
+    certificates: Certificates, start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    port, delay = str(free_port()), ("--repl-diskless-sync-delay", "0")
+    source = start_server("--tls-port", port, *delay, *certificates.options(), kind="redis-server")
+    source.once("SET", "k", "v")
+    options = ("--tls-replication", "yes", "--replicaof", f"127.0.0.1 {port}")
+    ours = start_server(*options, *certificates.options())
+    with ours.connect() as wire:
+        wait_until(lambda: info(wire, "replication")["master_link_status"] == "up", "it follows")
+        assert wire.value("GET", "k") == b"v"
+    trusts_others = [*certificates.options()[:-1], certificates.path("other-authority.crt")]
+    stranger = start_server(*options, *trusts_others, directory=tmp_path_factory.mktemp("stranger"))
+    assert stranger.wait_for_line("Error condition on socket for SYNC: ")
+    plain = start_server(*options[2:], directory=tmp_path_factory.mktemp("plain"))
+    assert plain.wait_for_line("Error condition on socket for SYNC: Connection reset by peer")
+
+
+def test_client_context_names_what_is_missing_or_wrong(certificates: Certificates) -> None:
+    assert make_client_context(client_options(certificates)).verify_mode is ssl.CERT_REQUIRED
+    config = client_options(certificates)
+    config.tls_ca_cert_file = ""
+    with pytest.raises(TLSError, match="tls-replication needs tls-ca-cert-file or tls-ca-cert-dir"):
+        make_client_context(config)
+    config = client_options(certificates)
+    config.tls_client_cert_file = "/no/such/file"
+    with pytest.raises(TLSError, match="tls-client-cert-file /no/such/file can't be read"):
+        make_client_context(config)
+    config = client_options(certificates)
+    config.tls_client_key_file = certificates.path("server.key")
+    with pytest.raises(TLSError, match="and its key can't be used: they don't belong together"):
+        make_client_context(config)
