@@ -40,6 +40,8 @@ Exception
     ├── NotRunning             the server that is asked for something does not run in this process
     ├── TLSError               no TLS context can be made of the options
     ├── ExtraMissing           a package that an extra brings is not installed
+    ├── LinkLost               a link to a server that is followed can't be made, or is lost: another one may do better
+    │   └── SourceUnusable     what such a server sends can't be followed, however often it is tried
     ├── ReplayError            a list of operations can't be read or run, or a server answers one of them by an error
     ├── TransferError          data can't be brought in or out: it can't be read, or not be put where it is to go
     │   └── SourceInvalid          what is to be brought in is damaged, or of a form that is not known
@@ -197,6 +199,14 @@ class TLSError(KVServerError):
 
 class ExtraMissing(KVServerError):
     """A package that an extra brings is not installed. `str()` is the one line for the user, and tells how to install it."""
+
+
+class LinkLost(KVServerError):
+    """A link to a server that is followed can't be made, or is lost. `str()` is one line that says why."""
+
+
+class SourceUnusable(LinkLost):
+    """A server that is followed sends what can't be followed, so that nobody should try again. `str()` is one line."""
 
 
 class ReplayError(KVServerError):

@@ -29,6 +29,7 @@ from kvserver.network.clients import Clients
 from kvserver.network.listeners import Listeners
 from kvserver.options.config import Config
 from kvserver.persistence.local_data import LocalData
+from kvserver.persistence.slices import BesideLoop
 from kvserver.reconfiguration import Reconfiguration
 from kvserver.state.session import ServerState
 from kvserver.supervisor import Supervisor
@@ -38,6 +39,9 @@ from kvserver.version import __version__
 if TYPE_CHECKING:
     # A server imports it only if it has an engine.
     from kvserver.failover.shared_data import SharedData
+
+    # A server imports it only if it follows another one.
+    from kvserver.following.follower import Follower
 
     # A server imports it only if it has such a port.
     from kvserver.network.http import HTTPPort
@@ -86,6 +90,8 @@ class Parts:
         self._http: HTTPPort | None = None
         self.is_ending = False
         self.leaving: asyncio.Task[None] | None = None
+        # What follows a source, once there was one.
+        self._follower: Follower | None = None
         # The load at the start.
         self._load: asyncio.Task[None] | None = None
         self._upkeep = Upkeep(
@@ -120,13 +126,35 @@ class Parts:
             self.jobs.time_machine = TimeMachine(self.state, self.table, data.past, data.snapshots, data.journal.written)
         self.jobs.move_clock = self._clock.move
         self.jobs.fail_over = fail_over
+        self.jobs.follow, self.jobs.unfollow = self._follow, self._unfollow
         self.state.scripts = self._scripts = ScriptRunner(self.state, self.table, self.jobs, self.writer)
         self._reconfiguration.limit_scripts = self._scripts.limit_memory
         self.jobs.attend_journal()
+        # Nobody may write, and no key may go, before the first link.
+        if self._config.replicaof:
+            self._make_follower().mark(*_address(self._config.replicaof))
 
     def wake(self) -> None:
         """Have those served who wait for keys."""
         self.writer.wake()
+
+    # Following
+
+    def _make_follower(self) -> Follower:
+        """What follows a source, made if there is none."""
+        from kvserver.following.follower import Follower
+
+        assert isinstance(self.data, LocalData), "the nodes of an engine follow its log"
+        if self._follower is None:
+            workplace = BesideLoop(self.data.disk, self.state.counters, self.state.persistence)
+            self._follower = Follower(self.state, self.table, self.writer, self.data.snapshots, workplace)
+        return self._follower
+
+    def _follow(self, host: str, port: int) -> None:
+        self._make_follower().begin(host, port)
+
+    def _unfollow(self) -> Awaitable[None] | None:
+        return self._make_follower().end()
 
     # Serving
 
@@ -158,6 +186,8 @@ class Parts:
         if not self.is_ending:
             self._load.result()
             self._cron.begin()
+            if self._config.replicaof:
+                self._follow(*_address(self._config.replicaof))
 
     def lead(self) -> None:
         """Take writes from now on."""
@@ -220,6 +250,8 @@ class Parts:
         """Let no command run any more, nor anything that would be recorded, and reset all connections."""
         self.is_ending = True
         self.writer.pause()
+        if self._follower:
+            self._follower.halt()
         self.data.halt()
         self._end_serving()
         self.clients.reset()
@@ -230,6 +262,8 @@ class Parts:
     async def close(self) -> None:
         """Close all connections, and let go of the data."""
         self._end_serving()
+        if self._follower:
+            await self._follower.close()
         self.clients.close()
         self._scripts.close()
         if self._load:
@@ -254,6 +288,12 @@ class Parts:
                 task.cancel()
             if self.leaving:
                 self.leaving.cancel()
+
+
+def _address(replicaof: str) -> tuple[str, int]:
+    """The host and the port that this option names."""
+    host, port = replicaof.split()
+    return host, int(port)
 
 
 def _leave_open_files(wanted: int) -> int:

@@ -1,6 +1,7 @@
-"""ROLE, WAIT, WAITAOF, FAILOVER and REPLICAOF: the part of this server among the nodes that share an engine.
+"""ROLE, WAIT, WAITAOF, FAILOVER, REPLICAOF: the part of this server among the nodes that share an engine, or beside a source.
 
-Offsets are the numbers of entries in the engine's log. Nothing here decides who leads, or talks to another node.
+Offsets are the numbers of entries in the engine's log, or those of a source's stream. Nothing here decides who leads, or talks
+to another server.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from typing import Final
 
 from kvserver.dispatch.arguments import NOT_AN_INTEGER, SYNTAX_ERROR, at_least, integer
 from kvserver.dispatch.command import command
-from kvserver.dispatch.effect import Await, Effect, Failover
+from kvserver.dispatch.effect import Await, Effect, Failover, Follow, Unfollow
 from kvserver.errors import CommandError
-from kvserver.resp.reply import OK, Reply
+from kvserver.options.kinds import MAX_PORT
+from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.resp.request import Request
 from kvserver.state.session import ServerState, Session
+from kvserver.state.source import LinkState
 from kvserver.types.timeouts import milliseconds
 
 NO_WAIT: Final = (
@@ -37,7 +40,8 @@ OFFLINE: Final = "ERR FAILOVER target replica is not online."
 SEVERAL: Final = "ERR FAILOVER can't choose among several replicas: whichever is first takes over, and each has all data"
 BAD_TIMEOUT: Final = "ERR FAILOVER timeout must be greater than 0"
 BY_THE_LOG: Final = "ERR the log of the engine settles who leads: FAILOVER lets another node take over"
-NO_ENGINE: Final = "ERR there are no replicas of a single server: nodes that share an engine (medium) follow its log"
+BAD_PORT: Final = "ERR Invalid master port"
+FOLLOWED: Final = Simple("OK Already connected to specified master")
 
 
 @command("role", "", "noscript loading stale fast",
@@ -48,6 +52,9 @@ def role(session: Session, request: Request) -> Reply:
     if facts.is_primary:
         return [b"master", facts.applied, [[node.host.encode(), b"%d" % node.port, b"%d" % node.applied]
                                            for node in facts.replicas]]  # fmt: skip
+    if source := facts.source:
+        offset = source.offset if source.state is LinkState.CONNECTED else -1
+        return [b"slave", source.host.encode("utf-8", "surrogateescape"), source.port, source.state.value.encode(), offset]
     leader = facts.leader
     if leader is None:
         return [b"slave", b"", 0, b"connect", -1]
@@ -189,16 +196,26 @@ _ARGS = "args<host-port{host port:integer}|no-one{NO ONE}>"
 @command("replicaof", _ARGS, "admin noscript stale no_async_loading",
          since="5.0.0", group="server", complexity="O(1)",
          summary="Make the server a replica of another instance, or promote it as master.")  # fmt: skip
-def replicaof(session: Session, request: Request) -> Reply:
-    if session.server.replication.is_shared:
+def replicaof(session: Session, request: Request) -> Reply | Effect:
+    facts = session.server.replication
+    if facts.is_shared:
         raise CommandError(BY_THE_LOG)
     if [word.lower() for word in request[1:]] == [b"no", b"one"]:
-        return OK
-    raise CommandError(NO_ENGINE)
+        return Unfollow() if facts.source else OK
+    try:
+        port = integer(request[2])
+    except CommandError:
+        port = -1
+    if not 0 <= port <= MAX_PORT:
+        raise CommandError(BAD_PORT)
+    host, source = request[1].decode("utf-8", "surrogateescape"), facts.source
+    if source and not source.has_given_up and (source.host.lower(), source.port) == (host.lower(), port):
+        return FOLLOWED
+    return Follow(host, port)
 
 
 @command("slaveof", _ARGS, "admin noscript stale no_async_loading",
          since="1.0.0", group="server", complexity="O(1)", deprecated=("5.0.0", "`REPLICAOF`"),
          summary="Make the server a replica of another instance, or promote it as master.")  # fmt: skip
-def slaveof(session: Session, request: Request) -> Reply:
-    return replicaof.handler(session, request)  # type: ignore[return-value]
+def slaveof(session: Session, request: Request) -> Reply | Effect:
+    return replicaof.handler(session, request)

@@ -468,6 +468,20 @@ class Failover(_Effect):
     """Begin to let another node lead, and reply OK at once: the connections end when that is done."""
 
 
+class Follow(_Effect):
+    """Follow the server at this host and port: this one takes no more writes, and has that one's data. Reply OK at once."""
+
+    __match_args__ = ("host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+
+
+class Unfollow(_Effect):
+    """Follow no server any more, take writes, and reply OK."""
+
+
 class RewriteConfig(_Effect):
     """Write the present options to the file that the server was started with, and reply OK."""
 
@@ -515,6 +529,8 @@ Effect = (
     | Reconfigure
     | MoveClock
     | Failover
+    | Follow
+    | Unfollow
     | RewriteConfig
     | Sleep
 )

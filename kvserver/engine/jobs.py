@@ -21,6 +21,7 @@ from kvserver.dispatch.effect import (
     Failover,
     Fetch,
     Fetched,
+    Follow,
     FreeShards,
     GoBack,
     ListFrames,
@@ -38,6 +39,7 @@ from kvserver.dispatch.effect import (
     Shutdown,
     Sleep,
     TellChanges,
+    Unfollow,
 )
 from kvserver.engine import users
 from kvserver.engine.lateness import Lateness
@@ -61,6 +63,8 @@ SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs."
 # What was saved is nothing.
 RELOAD_FAILED = "ERR Error trying to load the RDB dump, check server logs."
 NO_HISTORY: Final = "ERR there is no history: a server keeps one of the directory that has its data"
+# Redis's, for a client whose wait ends since the server follows another one now.
+FORCED = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 MEMORY_OPTIONS = ("maxmemory", "lfu-")
 
 # The loop's timers may be early by this: the timers and the loop's clock count whole milliseconds.
@@ -82,6 +86,9 @@ class Jobs:
     move_clock: Callable[[float | None], None]
     # It lets another node lead, and makes this one follow. MediumError if the others have to wait for a lease.
     fail_over: Callable[[], Awaitable[None]]
+    # It lets this server follow the one at a host and port; and it ends that, at once, or when the awaitable says so.
+    follow: Callable[[str, int], None]
+    unfollow: Callable[[], Awaitable[None] | None]
 
     def __init__(
         self,
@@ -157,6 +164,16 @@ class Jobs:
                 self._state.replication.is_yielding = True
                 self._in_background(self._yield())
                 return OK
+            case Follow(host, port):
+                _log.info("REPLICAOF %s:%d enabled (user request from %s)", host, port, session.address)
+                self.follow(host, port)
+                # Whoever waits to write, or to be fed by who writes, would wait in vain.
+                self.writer.results.disconnect_blocked(FORCED)
+                return OK
+            case Unfollow():
+                _log.info("MASTER MODE enabled (user request from %s)", session.address)
+                ending = self.unfollow()
+                return OK if ending is None else self._unfollowed(ending)
             case RewriteConfig():
                 return self._rewrite_config()
             case ListFrames() | LookBack() | GoBack() | TellChanges() | Compare():
@@ -271,6 +288,10 @@ class Jobs:
     async def _move_clock(self, seconds: float | None) -> Reply:
         # It runs outside of ticks, during which the time stands still.
         self.move_clock(seconds)
+        return OK
+
+    async def _unfollowed(self, ending: Awaitable[None]) -> Reply:
+        await ending
         return OK
 
     async def _yield(self) -> None:

@@ -8,9 +8,10 @@ from helpers.node_facts import OTHERS, shared
 from helpers.servers import ServerProcess, parse
 from helpers.sessions import Server, run, text
 from kvserver.commands import replication
-from kvserver.dispatch.effect import Await, Failover
-from kvserver.resp.reply import Error
+from kvserver.dispatch.effect import Await, Failover, Follow, Unfollow
+from kvserver.resp.reply import OK, Error
 from kvserver.state.replication import NODE_TIMEOUT_S
+from kvserver.state.source import LinkState, SourceFacts
 
 # --- ROLE ---
 
@@ -166,8 +167,34 @@ def test_standby_has_nothing_to_yield() -> None:
     assert text(run(shared(is_primary=False)[0].session(), "FAILOVER")) == replication.FROM_REPLICA
 
 
+def test_server_of_a_folder_is_told_whom_to_follow() -> None:
+    server = Server()
+    session, facts = server.session(), server.state.replication
+    assert run(session, "REPLICAOF", "h", 1) == Follow("h", 1)
+    assert run(session, "SLAVEOF", "NO", "ONE") == OK
+    for port in ("x", "65536", "-1", ""):
+        assert text(run(session, "REPLICAOF", "h", port)) == replication.BAD_PORT
+    source = facts.source = SourceFacts("Host", 1, lambda: 0.0)
+    facts.is_primary = False
+    assert run(session, "REPLICAOF", "hOST", 1) == replication.FOLLOWED
+    assert run(session, "REPLICAOF", "host", 2) == Follow("host", 2)
+    assert run(session, "REPLICAOF", "no", "one") == Unfollow()
+    source.has_given_up = True
+    assert run(session, "REPLICAOF", "Host", 1) == Follow("Host", 1)
+
+
+def test_follower_tells_its_role_by_the_state_of_the_link() -> None:
+    server = Server()
+    facts = server.state.replication
+    source = facts.source = SourceFacts("10.0.0.1", 6379, lambda: 0.0)
+    facts.is_primary = False
+    for state in LinkState:
+        source.state, source.offset = state, 77
+        offset = 77 if state is LinkState.CONNECTED else -1
+        assert run(server.session(), "ROLE") == [b"slave", b"10.0.0.1", 6379, state.value.encode(), offset]
+
+
 @pytest.mark.parametrize("words", ["REPLICAOF NO x", "REPLICAOF h 1", "SLAVEOF one no"])
 def test_who_leads_is_nothing_to_be_told(words: str) -> None:
-    assert text(run(Server().session(), *words.split())) == replication.NO_ENGINE
     for is_primary in (True, False):
         assert text(run(shared(is_primary=is_primary)[0].session(), *words.split())) == replication.BY_THE_LOG
