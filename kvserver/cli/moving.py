@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import sys
 import tempfile
 import time
@@ -47,7 +48,8 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a dump.rdb, an appendonly.aof, an appendonlydir, lines of JSON, or - for standard input",
+        help="a dump.rdb, an appendonly.aof, an appendonlydir, lines of JSON, - for standard input, or a running redis-server "
+        "(redis://, rediss://)",
     )
     parser.add_argument(
         "target",
@@ -58,12 +60,42 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--replace", action="store_true", help="replace keys that are there already")
     _add_dbfilename(parser)
+    takeover = parser.add_argument_group("where both are servers: the target follows the source, and then takes over")
+    takeover.add_argument("--switch", action="store_true", help="take over as soon as the target is near")
+    takeover.add_argument(
+        "--no-pause", action="store_true", help="let the source take writes meanwhile, the last of which are lost"
+    )
+    takeover.add_argument(
+        "--pause-limit",
+        metavar="SECONDS",
+        type=_seconds,
+        default=10.0,
+        help="how long the source holds writes at most (default: 10)",
+    )
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text) or not float(text):
+        raise argparse.ArgumentTypeError("it takes a number of seconds")
+    return float(text)
+
+
+def _run_takeover(given: argparse.Namespace) -> int:
+    from kvserver.cli.takeover import Orders, Terminal, take_over
+
+    orders = Orders(given.switch, not given.no_pause, given.pause_limit, given.replace)
+    take_over(given.source, given.target, orders, Terminal())
+    return 0
 
 
 def run_import(given: argparse.Namespace) -> int:
     """Run `kvserver import`."""
     source, target, replaces = given.source, given.target, given.replace
     to_server = is_server(target)
+    if to_server and is_server(source):
+        return _run_takeover(given)
+    if given.switch or given.no_pause:
+        raise UsageError("import: a switch is from a running server to another one (kvserver import --help tells more)")
     if not to_server and is_url(target):
         raise UsageError(f"import: {target} is neither a folder nor a server (kvserver import --help tells more)")
     # A target that can't be used is told before a long source is read.

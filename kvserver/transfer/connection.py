@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import hiredis
@@ -99,6 +99,16 @@ class Connection:
             raise TransferError(f"{self.url} answers {request[0].decode()}: {replies[0]}")
         return replies[0]
 
+    def info(self, section: str) -> dict[str, str]:
+        """The fields of a section of INFO. TransferError as for `call`."""
+        lines = self.call(b"INFO", section.encode()).decode("utf-8", "replace").splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def detach(self) -> socket.socket:
+        """The socket, behind all replies that were to come: it is the caller's from now on."""
+        self.settle()
+        return self._socket
+
     def send(self, request: Request, take: Take) -> None:
         """Send a request, and go on before its reply has come, which `take` is given in a later call of `send` or `settle`.
 
@@ -135,6 +145,25 @@ class Connection:
 
     def _fail(self, error: Exception) -> None:
         raise TransferError(f"no reply from {self.url}: {getattr(error, 'strerror', None) or error}") from None
+
+
+class Login(NamedTuple):
+    """What a URL says of the way to a server by TCP. `is_secure`: by TLS."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    is_secure: bool
+
+
+def login_of(url: str) -> Login:
+    """The way to the server at a URL. TransferError if it means no server, or one on a Unix socket."""
+    parts, port = _split(url)
+    if parts.scheme == "unix":
+        raise TransferError("a server on a Unix socket can't be followed by another one: it takes a URL as redis://host:port")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return Login(parts.hostname or _HOST, port, user, password, parts.scheme == "rediss")
 
 
 def _split(url: str) -> tuple[SplitResult, int]:

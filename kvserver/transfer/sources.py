@@ -10,7 +10,8 @@ from kvserver.errors import SourceInvalid, TransferError
 from kvserver.formats import rdb_file
 from kvserver.formats.frame import MAGIC
 from kvserver.system import Progress
-from kvserver.transfer import aof_source, json_lines_source
+from kvserver.transfer import aof_source, json_lines_source, running_source
+from kvserver.transfer.connection import is_server
 from kvserver.transfer.incoming import Incoming, open_incoming, size_of
 from kvserver.transfer.staging import Staging
 
@@ -33,9 +34,11 @@ _OURS: Final = "it is a file of kvserver's own: a server starts with it in its f
 def load_source(path: str) -> tuple[Staging, int]:
     """All that a source has, and the number of bytes that were read.
 
-    The source is a file, `-` for standard input, or a folder of append-only files. TransferError, in one line that names it,
-    if it can't be read, or is none of these.
+    The source is a file, `-` for standard input, a folder of append-only files, or the URL of a running redis-server.
+    TransferError, in one line that names it, if it can't be read, or is none of these.
     """
+    if is_server(path):
+        return _load_server(path)
     paths = aof_source.files_in(path) if os.path.isdir(path) else [path]
     total_bytes = sum(map(size_of, paths))
     staging, done = Staging(), 0
@@ -56,6 +59,21 @@ def load_source(path: str) -> tuple[Staging, int]:
         except SourceInvalid as invalid:
             raise SourceInvalid(f"{path}: {invalid}") from None
     return staging, done
+
+
+def _load_server(url: str) -> tuple[Staging, int]:
+    staging, total_bytes = Staging(), 0
+    with Progress("reading", lambda: total_bytes) as progress:
+
+        def report(done: int, total: int) -> None:
+            nonlocal total_bytes
+            total_bytes = total
+            if total:
+                progress.update(done)
+
+        read_bytes = running_source.load(url, staging, report)
+    staging.finish()
+    return staging, read_bytes
 
 
 def _load_file(path: str, staging: Staging, report: Callable[[int], None]) -> None:

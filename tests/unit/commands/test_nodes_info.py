@@ -76,8 +76,8 @@ def test_fields_of_a_follower_are_those_of_redis_in_its_order(
     start_server: StartServer, tmp_path: Path, state: LinkState
 ) -> None:
     (tmp_path / "master").mkdir()
-    master = start_server("--save", "", "--repl-diskless-sync-delay", "0", "--enable-debug-command", "local", kind="redis-server",
-                          directory=tmp_path / "master")  # fmt: skip
+    options = ("--save", "", "--repl-diskless-sync-delay", "0", "--enable-debug-command", "local")
+    master = start_server(*options, kind="redis-server", directory=tmp_path / "master")
     if state is LinkState.SYNC:
         master.once("DEBUG", "POPULATE", 1000)
         master.once("CONFIG", "SET", "rdb-key-save-delay", 100_000)

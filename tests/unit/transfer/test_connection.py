@@ -14,7 +14,7 @@ from helpers.certificates import Certificates
 from helpers.servers import ServerProcess, StartServer, free_port
 from kvserver.errors import TransferError
 from kvserver.transfer import connection
-from kvserver.transfer.connection import Connection, is_server
+from kvserver.transfer.connection import Connection, Login, is_server, login_of
 
 
 def test_urls_of_servers_are_known() -> None:
@@ -129,3 +129,27 @@ def test_server_that_is_not_there_or_goes_is_told() -> None:
         listener.accept()[0].close()
         with link, pytest.raises(TransferError, match=r"has closed the connection|no reply from"):
             link.call(b"PING")
+
+
+def test_way_to_a_server_is_read_off_its_url() -> None:
+    assert login_of("redis://me:p%40ss@host:1") == Login("host", 1, "me", "p@ss", is_secure=False)
+    assert login_of("rediss://:secret@[::1]") == Login("::1", 6379, "", "secret", is_secure=True)
+    assert login_of("redis://") == Login("127.0.0.1", 6379, "", "", is_secure=False)
+    with pytest.raises(TransferError, match="a server on a Unix socket can't be followed by another one"):
+        login_of("unix:///tmp/socket")
+
+
+def test_fields_of_info_are_read(kvserver: ServerProcess) -> None:
+    with Connection(f"redis://127.0.0.1:{kvserver.port}") as connection:
+        assert connection.info("replication")["role"] == "master"
+        assert connection.info("no such section") == {}
+
+
+def test_socket_is_handed_over_behind_all_replies(kvserver: ServerProcess) -> None:
+    connection = Connection(f"redis://127.0.0.1:{kvserver.port}")
+    replies: list[object] = []
+    connection.send([b"PING"], replies.append)
+    with connection.detach() as link:
+        assert replies == [b"PONG"]
+        link.sendall(b"PING\r\n")
+        assert link.recv(100) == b"+PONG\r\n"
