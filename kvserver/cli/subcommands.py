@@ -251,7 +251,7 @@ SUBCOMMANDS = (
     ),
     Subcommand(
         "restore",
-        "bring a backup into a new folder, or let a folder go back in time",
+        "bring a backup into a new folder, or go back in time",
         "Bring the newest state that an engine or a store of snapshots has into a new\n"
         "folder, from which a server starts. Nothing is changed where it comes from.\n"
         "Or let the data of a folder that no server is using be what it was at a\n"

@@ -144,7 +144,7 @@ def test_environment_configures_no_server(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 # Without those that have tests of their own.
-TESTED = {"throughput", "latency", "flush_stall", "library", "engines", "json", "rights"}
+TESTED = {"throughput", "latency", "flush_stall", "library", "engines", "history", "json", "rights"}
 OTHERS = sorted({scenario.name for scenario in SCENARIOS} - TESTED)
 
 
@@ -156,6 +156,14 @@ def test_scenario_is_measured_of_both_servers(tmp_path: Path, scenario: str) -> 
         assert not case.failed
         # Redis has no RESTORE of the whole store.
         assert list(case.rounds) == [KVSERVER.name, REDIS.name][: 1 if case.name.startswith("RESTORE") else 2]
+
+
+def test_history_is_measured_beside_none(tmp_path: Path) -> None:
+    cases = measure(tmp_path, "history").scenarios[0].cases
+    assert not [case.failed for case in cases if case.failed]
+    assert list(cases[0].rounds) == ["no history", "history"]
+    assert all(list(case.rounds) == ["history"] for case in cases[1:])
+    assert [case.name.partition(",")[0] for case in cases[1:]] == ["KVS.AT", "KVS.RESTORE", "disk"]
 
 
 def test_engines_are_measured_beside_the_folder_and_redis(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ STAND_ALONE = [
 ]
 RUN_HERE = (
     "python3 -m venv .venv && .venv/bin/pip install -q '.[lua]' && .venv/bin/kvserver",
-    "$ redis-cli",
+    "$ redis-cli\n",
     "import redis\n\nclient",
     "$ cat kvserver-data/dump.kvs",
     "kvserver --bind '*",
@@ -234,7 +234,7 @@ def test_newcomer_gets_what_the_lines_and_examples_show(newcomer: Newcomer, inst
     wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["lua"]]
     newcomer.use_wheels(installs.wheels(*project["build-system"]["requires"], *wanted))
     with newcomer.serving(block(RUN_HERE[0])) as (port, shell):
-        start, _, session = block("$ redis-cli").partition("\n")
+        start, _, session = block("$ redis-cli\n").partition("\n")
         typed, shown = said_and_shown(session, PROMPT)
         assert typed[-1] == "SHUTDOWN"
         printed = newcomer.run(f"{start.removeprefix('$ ')} -p {port} --no-raw", "\n".join(typed))
