@@ -91,6 +91,9 @@ class Storage:
     def _open_place(self) -> Place:
         config = self._config
         if config.dir == IN_MEMORY:
+            if config.history.is_any:
+                option = "--history" if self._in_words_of_the_shell else "history="
+                raise StartError(f"{option} keeps what a directory had, and the data is in memory")
             return self._place or new_place()
         try:
             config.dir = os.path.abspath(config.dir)

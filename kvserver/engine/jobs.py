@@ -50,6 +50,7 @@ from kvserver.errors import CommandError, ConfigError, RuleError
 from kvserver.media.filesystem import FileSystem, sync_names
 from kvserver.options.config import config_set_failed, read_options
 from kvserver.options.file import find_files, read_bytes_as_text, replace_text
+from kvserver.options.retention import NO_RETENTION
 from kvserver.options.settings import Setting
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
@@ -250,7 +251,11 @@ class Jobs:
 
     async def _switch(self, names: list[str], reply: Reply) -> Reply:
         """Reply when what is kept is kept as the options say."""
+        config = self._state.config
         if "history" in names:
+            if config.history.is_any and not self._snapshots.history:
+                config.history = NO_RETENTION
+                raise CommandError(str(config_set_failed("history", "what is here has none: it is that of a directory")))
             await self._snapshots.keep_history()
         return await self._switch_journal(reply) if "appendonly" in names else reply
 

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from kvserver.errors import ConfigError
+from kvserver.options.retention import Retention
 
 # An acknowledged write has to survive the node that has acknowledged it, or the engine would be there for nothing.
 APPENDFSYNC = "always"
 NEEDS_JOURNAL = "the engine of medium has the data in its journal, so that appendonly stays yes"
 TOLD_ADDRESS = "other nodes were told this address for clients; {} would stand for it"
 NEEDS_NO_SOURCE = "medium is given, too: the nodes of an engine follow its log"
+NEEDS_NO_HISTORY = "medium is given, too: a history is that of a directory"
 NEEDS_NO_DIR = "medium is given, too: the data is in a directory, or in an engine"
 
 
@@ -24,6 +26,7 @@ class JournalOptions(Protocol):
     appendonly: bool
     appendfsync: str
     replicaof: str
+    history: Retention
 
 
 class AddressOptions(Protocol):
@@ -42,6 +45,8 @@ def settle_engine(config: JournalOptions, origins: Mapping[str, str]) -> None:
         raise ConfigError(f"{origins['dir']}: {NEEDS_NO_DIR}")
     if config.replicaof:
         raise ConfigError(f"{origins['replicaof']}: {NEEDS_NO_SOURCE}")
+    if config.history.is_any:
+        raise ConfigError(f"{origins['history']}: {NEEDS_NO_HISTORY}")
     if not config.appendonly:
         raise ConfigError(f"{origins['appendonly']}: {NEEDS_JOURNAL}")
     if "appendfsync" not in origins:

@@ -23,10 +23,13 @@ class Retention(NamedTuple):
         return bool(self.frames or self.age_ms)
 
 
+NO_RETENTION: Final = Retention(NONE_TEXT, 0, 0)
+
+
 def parse_retention(text: str) -> Retention:
     """The retention that a text such as `7d` or `100` means. ValueError if it means none."""
     if text == NONE_TEXT:
-        return Retention(text, 0, 0)
+        return NO_RETENTION
     match = _TEXT.fullmatch(text.lower())
     if match is None:
         raise ValueError("argument must be a number of frames, or an age such as 12h or 7d; 0 for none")

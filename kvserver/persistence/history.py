@@ -17,7 +17,7 @@ from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE
 from kvserver.formats.scan import CHUNK_BYTES, Frame
 from kvserver.media.archive import Archive, KeptFrame
-from kvserver.options.retention import Retention
+from kvserver.options.retention import NO_RETENTION, Retention
 from kvserver.persistence.timeline import Timeline
 from kvserver.persistence.workplace import Workplace
 from kvserver.state.statistics import HistoryFacts
@@ -46,7 +46,7 @@ class History:
         self._read = read
         self._workplace = workplace
         self._now_ms = now_ms
-        self._retention = Retention("0", 0, 0)
+        self._retention = NO_RETENTION
 
     async def keep(self, retention: Retention) -> None:
         """Keep so much from now on. What is there already stays where nothing is to be kept, for a person to remove."""

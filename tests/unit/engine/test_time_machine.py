@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from helpers.servers import ServerProcess, StartServer, Wire, encode, info, parse, wait_until
+from helpers.starts import failed_start
 
 HISTORY = ("--history", "1d", "--save", "")
 EMPTY_ID = hashlib.sha256(b"{}").hexdigest()[:16].encode()
@@ -300,6 +301,13 @@ def test_change_shows_no_other_keys_to_who_may_not_read_them(server: ServerProce
 def test_server_in_memory_has_no_history(start_server: StartServer) -> None:
     with start_server("--dir", "memory:").connect() as wire:
         assert wire.command("KVS.FRAMES").startswith(b"-ERR there is no history: a server keeps one of the directory")
+        assert wire.command("CONFIG", "SET", "history", "1d") == (
+            b"-ERR CONFIG SET failed (possibly related to argument 'history') - what is here has none: "
+            b"it is that of a directory\r\n"
+        )
+        assert wire.value("CONFIG", "GET", "history") == [b"history", b"0"]
+    assert "--history keeps what a directory had" in failed_start("--dir", "memory:", "--history", "1d")
+    assert "medium is given, too: a history is that of a directory" in failed_start("--medium", "file:x", "--history", "5")
 
 
 def test_restore_that_fails_leaves_the_data_as_it_was(server: ServerProcess, wire: Wire) -> None:
