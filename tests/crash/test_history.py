@@ -182,8 +182,10 @@ class Life:
             self.check_over_the_wire(noted)
 
 
-@pytest.mark.parametrize("seed", range(SEED, SEED + HISTORIES))
-def test_each_moment_is_what_the_model_was(start_server: StartServer, tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("number", range(HISTORIES))
+def test_each_moment_is_what_the_model_was(start_server: StartServer, tmp_path: Path, number: int) -> None:
+    seed = SEED + number
+    print(f"KVSERVER_HISTORIES_SEED={seed}")
     rng = random.Random(seed)
     life = Life(start_server, rng, tmp_path)
     life.note()
