@@ -212,7 +212,13 @@ def test_enter_switches(redis: ServerProcess, ours: ServerProcess, source: Wire,
 def on_terminal(*words: str) -> tuple[subprocess.Popen[bytes], int]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        kvserver_command("import", *words), env=kvserver_environment(), stdin=theirs, stdout=theirs, stderr=theirs
+        kvserver_command("import", *words),
+        env=kvserver_environment(),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        # A shell lets what it runs in the background ignore SIGINT, and these tests may be among that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     return process, ours
