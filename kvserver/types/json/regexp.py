@@ -295,6 +295,9 @@ class Pattern:
 
     def matches(self, text: str, work: Work) -> InChunks[bool]:
         """Return True if the whole text matches; for a search, if a part of it does. Yield empty chunks as time passes."""
+        if not text:
+            # Its start is its end.
+            return 0 in self._closure([self._first], at_start=True, at_end=True)
         present = self._set(self._closure([self._first], at_start=True))
         for start in range(0, len(text), CHUNK):
             piece = text[start : start + CHUNK]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kvserver.errors import CommandError
@@ -109,6 +109,8 @@ _patterns = st.recursive(
 
 @settings(max_examples=300)
 @given(_patterns, st.text("ab1", max_size=6))
+@example("$^", "")
+@example("a?$^b?", "")
 def test_patterns_match_as_those_of_python(wanted: str, text: str) -> None:
     compiled = re.compile(f"(?s:{wanted})")
     assert matches(text, wanted) is (compiled.fullmatch(text) is not None)
