@@ -58,8 +58,10 @@ def measure_costs(run: Run) -> Iterator[Case]:
             yield run.measure(case, run.rounds(7), servers, measure)
 
 
-def measure_reads(run: Run, server: ServerProcess, dataset: Dataset) -> Measurement:
+def measure_reads(server: ServerProcess, dataset: Dataset) -> Measurement:
     key = dataset.key(0)
+    # No past is in memory then.
+    server.restart()
     with server.control() as control:
         control.call("SET", key, "before")
         moment = now_ms(server)
@@ -114,7 +116,7 @@ def measure_history(run: Run) -> Iterator[Case]:
         for server in servers.values():
             bgsave(server)
         case = Case(f"KVS.AT, {dataset.keys} keys", READ_METRICS, baseline="", subject=WITH.name)
-        yield run.measure(case, run.rounds(3, 1), servers, lambda server: measure_reads(run, server, dataset))
+        yield run.measure(case, run.rounds(3, 1), servers, lambda server: measure_reads(server, dataset))
         watch = Watch(run, dataset)
         restores = {server: Restores(server, dataset) for server in servers.values()}
         phase = Phase("KVS.RESTORE", lambda server: restores[server].restore(server))
