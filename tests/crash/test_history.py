@@ -7,8 +7,10 @@ whose undo and whose undo's undo are moments like all others.
 from __future__ import annotations
 
 import copy
+import json
 import os
 import random
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +18,8 @@ import pytest
 
 from helpers import models
 from helpers.models import Data
-from helpers.servers import ServerProcess, StartServer, Wire, info, wait_until
-from kvserver.cli.past import payload_of
+from helpers.servers import ServerProcess, StartServer, Wire, encode, info, wait_until
+from kvserver.cli.past import back_up, payload_of
 from kvserver.library.folder import ServerFolder
 from kvserver.library.past import PastFolder
 
@@ -212,3 +214,43 @@ def test_each_moment_is_what_the_model_was(start_server: StartServer, tmp_path: 
     life.check_all()
     assert info(life.wire)["history_last_status"] == "ok"
     life.wire.close()
+
+
+def test_backup_under_load_is_one_instant(start_server: StartServer, tmp_path: Path) -> None:
+    accounts = [f"account:{number}" for number in range(50)]
+    server = start_server("--save", "", directory=tmp_path)
+    over = threading.Event()
+    began = threading.Barrier(4, timeout=20)
+
+    def transfer(seed: int) -> None:
+        rng = random.Random(seed)
+        with server.connect() as wire:
+            began.wait()
+            while not over.is_set():
+                giver, taker = rng.sample(accounts, 2)
+                wire.send(encode("MULTI") + encode("DECR", giver) + encode("INCR", taker) + encode("EXEC"))
+                for _ in range(4):
+                    wire.read_reply()
+
+    with server.connect() as wire:
+        wire.command("MSET", *(word for name in accounts for word in (name, 100)))
+        wire.command("SAVE")
+        writers = [threading.Thread(target=transfer, args=(seed,)) for seed in range(3)]
+        for writer in writers:
+            writer.start()
+        try:
+            began.wait()
+            totals = []
+            for number in range(4):
+                target = str(tmp_path.parent / f"{tmp_path.name}-backup-{number}")
+                back_up(str(tmp_path), NAME, target, lambda line: None)
+                with ServerFolder(target, read_only=True) as folder:
+                    held = json.loads(b"".join(payload_of(folder.databases)))
+                totals.append([int(held[name]) for name in accounts])
+        finally:
+            over.set()
+            for writer in writers:
+                writer.join()
+    assert [sum(balances) for balances in totals] == [100 * len(accounts)] * 4
+    # Money was moved meanwhile.
+    assert len(set(map(tuple, totals))) == 4
