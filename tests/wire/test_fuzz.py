@@ -344,6 +344,8 @@ UNDAMAGED: dict[tuple[bytes, ...], str] = {
     (b"CLIENT", b"KILL"): "the connection may end",
     (b"QUIT",): "the connection ends",
     (b"WAIT",): "the client may wait for ever",
+    (b"REPLICAOF",): "the server may follow another one, and take no writes",
+    (b"SLAVEOF",): "the same",
     **{
         (name.upper(),): "the client may wait for ever, or the server for the end of a script"
         for name, command in COMMANDS.items()
