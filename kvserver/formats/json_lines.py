@@ -101,7 +101,7 @@ def _parse(line: bytes) -> JSON:
     try:
         # Measured: it takes a third of the time, and reads strings as Python does. Numbers it would read otherwise.
         members = orjson.loads(line)
-        if type(members) is dict and type(members.get(VALUE)) is str:
+        if type(members) is dict and type(members.get(VALUE)) is str and type(members.get(EXPIRY, 0)) is int:
             return members
     except orjson.JSONDecodeError:
         pass

@@ -91,3 +91,9 @@ def test_library_comes_back(text: bytes) -> None:
 def test_lines_that_are_wrong_are_refused(line: bytes, reason: str) -> None:
     with pytest.raises(SourceInvalid, match=reason):
         read_line(line, TAGGED)
+
+
+def test_expiry_of_more_than_64_bits_comes_back() -> None:
+    found = read_line(line_of(0, b"k", Expiring(b"v", 2**70)), TAGGED)
+    assert isinstance(found, Member)
+    assert found.expires_at_ms == 2**70
