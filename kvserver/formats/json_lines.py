@@ -125,7 +125,8 @@ def _value(document: JSON, mapping: Mapping) -> Value:
         check_containers(document)
         entry = mapping.decode_entry(document)
         # A tag that is written otherwise is taken for a document, which nobody may have meant.
-        if type(document) is dict and TAG in document and type(entry) is JSONText and entry == canonical(document):
+        is_like_tag = type(document) is dict and min(document, default="") == TAG
+        if is_like_tag and type(entry) is JSONText and entry == canonical(document):
             raise SourceInvalid(f"{TAG} in the {VALUE} does not stand as it would be written")
     except (RecursionError, ValueError):
         raise SourceInvalid("it is nested deeper, or has longer numbers, than can be stored") from None

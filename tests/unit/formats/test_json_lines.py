@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.documents import as_json_text, entries, exact, keys
 from helpers.transfers import LIBRARY, filled
 from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import SourceInvalid
+from kvserver.formats.codec import JSONText
 from kvserver.formats.json_lines import Library, Member, library_line, member_pieces, read_line
 from kvserver.transfer.staging import members_of
 from kvserver.types import TAGGED
@@ -26,6 +27,7 @@ def line_of(database: int, key: bytes, entry: Entry) -> bytes:
 
 @settings(max_examples=300)
 @given(keys, entries, st.integers(0, 1023))
+@example(b"", JSONText(b'{"":null,"$kvs":null}'), 0)
 def test_key_and_entry_come_back(key: bytes, entry: Entry, database: int) -> None:
     found = read_line(line_of(database, key, entry), TAGGED)
     assert isinstance(found, Member)
