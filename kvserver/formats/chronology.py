@@ -12,8 +12,8 @@ from collections.abc import Generator, Iterable
 from typing import Final, NamedTuple
 
 from kvserver._speedups.records import check_records
-from kvserver.formats.frame import HEADER_SIZE, JOURNAL_MAGIC, RECORD_HEADER_SIZE, RECORD_MAGIC
-from kvserver.formats.record import LONG_COMMAND_BYTES, linked_digest, read_line
+from kvserver.formats.frame import HEADER_SIZE, JOURNAL_MAGIC, RECORD_HEADER_SIZE, RECORD_MAGIC, decode_header
+from kvserver.formats.record import LONG_COMMAND_BYTES, linked_digest, loss_time, read_line
 from kvserver.formats.scan import Read, Tail
 from kvserver.formats.segment import RecordInvalid, Steps, walk
 
@@ -36,6 +36,7 @@ class Reach(NamedTuple):
 
     `offset` is behind its last record, and `records` is their number. `time_ms` is the time of the last one, or 0.
     `is_all`: nothing stands behind it. `comes_back`: a record behind it has a time that the moment includes, too.
+    `lost_until_ms`: the moment is within a loss that was found at this time (Unix milliseconds), or 0.
     """
 
     offset: int
@@ -43,6 +44,7 @@ class Reach(NamedTuple):
     time_ms: int
     is_all: bool
     comes_back: bool
+    lost_until_ms: int = 0
 
 
 class _Reaching:
@@ -51,7 +53,7 @@ class _Reaching:
     is_proven = False
 
     def __init__(self, last_ms: int, most_records: int) -> None:
-        self.offset = self.records = self.time_ms = 0
+        self.offset = self.records = self.time_ms = self.lost_until_ms = 0
         self.is_over = self.comes_back = False
         self._last_ms = last_ms
         self._most = most_records
@@ -75,12 +77,22 @@ class _Reaching:
     def visit(self, offset: int, end: int, payload: bytes) -> Iterable[None]:
         start = payload[:LONG_COMMAND_BYTES]
         time_ms, _, _ = read_line(start)
-        if linked_digest(payload) is not None:
+        if (loss_ms := loss_time(payload)) is not None:
+            self._lose(loss_ms, end)
+        elif linked_digest(payload) is not None:
             if not self.is_over:
                 self.offset = end
         else:
             self._take(self.time_ms if time_ms is None else time_ms, end)
         return ()
+
+    def _lose(self, until_ms: int, end: int) -> None:
+        if self.has_all:
+            return
+        if until_ms > self._last_ms:
+            self.lost_until_ms, self.is_over = until_ms, True
+        else:
+            self.offset = end
 
     def _take(self, time_ms: int, end: int) -> None:
         if self.has_all or time_ms > self._last_ms:
@@ -112,7 +124,8 @@ def _reach(size: int, reaching: _Reaching, *, may_be_torn: bool) -> Steps[Reach]
     except RecordInvalid as invalid:
         if not reaching.has_all and not (may_be_torn and invalid.tail is Tail.TORN):
             raise
-    return Reach(reaching.offset, reaching.records, reaching.time_ms, not reaching.is_over, reaching.comes_back)
+    is_all = not reaching.is_over
+    return Reach(reaching.offset, reaching.records, reaching.time_ms, is_all, reaching.comes_back, reaching.lost_until_ms)
 
 
 def first_time(size: int) -> Steps[int | None]:
@@ -125,27 +138,33 @@ def last_time(size: int) -> Steps[int | None]:
     length = _TAIL_BYTES
     while True:
         start = max(size - length, 0)
-        data = _without_link((yield Read(start, size - start)))
-        place = data.find(RECORD_MAGIC)
-        # What looks like a record may stand in a value: the next ones are tried, too.
-        for _ in range(_PLACES):
-            if place < 0:
-                break
-            found = _last_of(data, place)
-            if found is not None:
-                return found
-            yield None
-            place = data.find(RECORD_MAGIC, place + 1)
+        for data in _ends((yield Read(start, size - start))):
+            place = data.find(RECORD_MAGIC)
+            # What looks like a record may stand in a value: the next ones are tried, too.
+            for _ in range(_PLACES):
+                if place < 0:
+                    break
+                found = _last_of(data, place)
+                if found is not None:
+                    return found
+                yield None
+                place = data.find(RECORD_MAGIC, place + 1)
         if not start or length >= _MOST_TAIL_BYTES:
             return None
         length *= 16
 
 
-def _without_link(data: bytes) -> bytes:
-    """The data without the link at its very end, if there is one."""
+def _ends(data: bytes) -> list[bytes]:
+    """The parts of a segment's end of which one may be its last records: all of it, or what a link or a loss stands beside."""
     place = data.rfind(JOURNAL_MAGIC)
-    is_link = place >= 0 and linked_digest(data[place + HEADER_SIZE :]) is not None
-    return data[:place] if is_link else data
+    header = decode_header(data[place : place + HEADER_SIZE], JOURNAL_MAGIC) if place >= 0 else None
+    if header is None:
+        return [data]
+    end = place + HEADER_SIZE + header.payload_length
+    payload = data[place + HEADER_SIZE : end]
+    if linked_digest(payload) is None and loss_time(payload) is None:
+        return [data]
+    return [data, data[end:] or data[:place]]
 
 
 def _last_of(data: bytes, start: int) -> int | None:

@@ -11,6 +11,9 @@ In a log that several nodes share (`control`) stand KVSERVER.LEAD and KVSERVER.Y
 A link is a record of the one command KVSERVER.LINK, whose argument is the SHA-256 of a snapshot's payload, or `-` for the
 empty store: its segment and the later ones go on from there. It has the line `#MS:`, and the magic KVJ1, which older versions
 read, too: one that meets KVJ2 behind it takes that for damage, copies it aside and says so.
+
+A loss is a record of the one command KVSERVER.LOSS, in the form of a link: a start stands it where it has cut off what was
+damaged, with its own time. Between the record before it and that time, nobody knows what the data was.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ TIME = b"#MS:"
 # The most digits that a time has.
 TIME_DIGITS = 20
 LINK = b"KVSERVER.LINK"
+LOSS = b"KVSERVER.LOSS"
 EMPTY_STORE = "-"
 # Up to this length, a record is encoded where it is made, and written there if nothing is before it: to copy it, to compute
 # its checksum and to write it takes some 150 µs.
@@ -116,6 +120,12 @@ def encode_link(digest: str, time_ms: int | None = None) -> bytes:
     return encode_frame(line + bytes(pack([[LINK, digest.encode()]])), JOURNAL_MAGIC)
 
 
+def encode_loss(time_ms: int) -> bytes:
+    """The frame of a loss that was found at this time (Unix milliseconds)."""
+    return encode_frame(b"%b%d\r\n%b" % (TIME, time_ms, _LOSS), JOURNAL_MAGIC)
+
+
+_LOSS = bytes(pack([[LOSS]]))
 _LINK_PREFIX = bytes(pack([[LINK, b"0" * DIGEST_HEX]]))[: -DIGEST_HEX - len(CRLF)]
 _LINK_TO_EMPTY = bytes(pack([[LINK, EMPTY_STORE.encode()]]))
 _LONGEST_LINK_BYTES = len(TIME) + TIME_DIGITS + len(CRLF) + len(_LINK_PREFIX) + DIGEST_HEX + len(CRLF)
@@ -132,3 +142,11 @@ def linked_digest(payload: bytes) -> str | None:
     if len(payload) == len(_LINK_PREFIX) + DIGEST_HEX + len(CRLF) and payload.startswith(_LINK_PREFIX):
         return payload[len(_LINK_PREFIX) : -len(CRLF)].decode("ascii", "replace")
     return None
+
+
+def loss_time(payload: bytes) -> int | None:
+    """The time at which a loss was found (Unix milliseconds), if the payload is one; else None."""
+    if len(payload) > _LONGEST_LINK_BYTES or not payload.endswith(_LOSS):
+        return None
+    time_ms, is_exact, length = read_line(payload)
+    return None if is_exact or payload[length:] != _LOSS else time_ms

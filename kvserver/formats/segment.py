@@ -24,7 +24,7 @@ from kvserver.formats.frame import (
     decode_record_header,
     is_journal_header_start,
 )
-from kvserver.formats.record import LINK, LONG_COMMAND_BYTES, linked_digest, read_line
+from kvserver.formats.record import LINK, LONG_COMMAND_BYTES, LOSS, linked_digest, read_line
 from kvserver.formats.scan import CHUNK_BYTES, Hasher, Read, Tail
 from kvserver.resp.request import Request, RequestParser
 
@@ -50,7 +50,7 @@ class SegmentScan:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        # The number of valid frames, links included.
+        # The number of valid frames, links and losses included.
         self.records = 0
         self.links: list[Link] = []
         self.valid_length = 0
@@ -166,12 +166,12 @@ class _Reader:
                 commands += parser.feed(b"")
         if parser.failure or not parser.is_idle or not commands:
             raise RecordInvalid(Tail.DAMAGED, "its checksum is right, but it holds no commands", offset)
-        if commands[0][0] != LINK:
+        if commands[0][0] not in (LINK, LOSS):
             yield from self._run(Records(offset, [0], [len(commands)], commands, is_exact, time_ms))
 
 
 def read_records(valid_length: int, run: Callable[[Records], Iterable[None]], start: int = 0) -> Steps[None]:
-    """Hand the records of the part that a scan has proven to `run`, but for links, and pause where that does.
+    """Hand the records of the part that a scan has proven to `run`, but for links and losses, and pause where that does.
 
     `start` is the offset of the first of them (bytes). RecordInvalid for a frame that holds no commands.
     """

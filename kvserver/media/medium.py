@@ -86,6 +86,9 @@ class Contents(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes at `offset`; fewer only at the end. MediumError if they can't be read."""
 
+    def append(self, data: bytes) -> None:
+        """Add bytes at the end; when the call returns they are durable. MediumError otherwise."""
+
     def truncate(self, size: int) -> None:
         """Cut off what is behind `size`, and make durable what is before it, also where there is nothing to cut."""
 

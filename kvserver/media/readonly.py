@@ -55,7 +55,7 @@ class ReadOnlyFile:
             raise MediumError(f"cannot read {self._path}: {error.strerror or error}") from error
         return b"".join(pieces)
 
-    truncate = set_aside = _refuse
+    append = truncate = set_aside = _refuse
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -104,7 +104,7 @@ class _Held:
     def __init__(self, file: ReadOnlyFile) -> None:
         self.size, self.read = file.size, file.read
 
-    truncate = set_aside = _refuse
+    append = truncate = set_aside = _refuse
 
     def close(self) -> None:
         """Do nothing: the log closes it."""

@@ -223,6 +223,8 @@ class PastLoader:
             reaches.append((segment, reach))
             if reach.comes_back:
                 raise _ambiguous(time_ms)
+            if reach.lost_until_ms:
+                raise _lost(reaches, way.base)
             if not reach.is_all:
                 break
         later = [segment for segment in way.segments if segment.number > reaches[-1][0].number]
@@ -230,7 +232,7 @@ class PastLoader:
             if (await self.first_time(segment) or _NEVER_MS) <= time_ms:
                 raise _ambiguous(time_ms)
         if reaches[-1][1].is_all:
-            last_ms = max((reach.time_ms for _, reach in reaches), default=0) or way.base.time_ms
+            last_ms = _last_ms(reaches, way.base)
             if time_ms > last_ms and not timeline.is_open(way, is_recording=self.is_recording()):
                 raise HistoryError(f"nobody knows what was written behind {show_time(last_ms)}: the journal has a gap there")
             for segment in timeline.behind(way):
@@ -298,8 +300,7 @@ class PastLoader:
             if is_new:
                 await self.release(past)
             raise
-        times = [reach.time_ms for _, reach in goal.reaches if reach.time_ms]
-        past.settle(moment.time_ms if isinstance(moment, AtTime) else max(times, default=goal.base.time_ms))
+        past.settle(moment.time_ms if isinstance(moment, AtTime) else _last_ms(goal.reaches, goal.base))
         return past
 
     async def _go_on(self, reaches: list[tuple[KeptSegment, Reach]], past: Past) -> None:
@@ -352,6 +353,19 @@ class PastLoader:
     async def discard(self, shards: list[dict[bytes, object]]) -> None:
         """Free shards that nobody uses any more."""
         await self._workplace.pace().run(drain(shards))
+
+
+def _last_ms(reaches: list[tuple[KeptSegment, Reach]], base: KeptFrame) -> int:
+    """The time of the last record on a way, or of the frame that it begins with (Unix milliseconds)."""
+    return max((reach.time_ms for _, reach in reaches), default=0) or base.time_ms
+
+
+def _lost(reaches: list[tuple[KeptSegment, Reach]], base: KeptFrame) -> HistoryError:
+    until = show_time(reaches[-1][1].lost_until_ms)
+    return HistoryError(
+        f"nobody knows what was written behind {show_time(_last_ms(reaches, base))}: it was damaged, and the start at {until} "
+        "cut it off"
+    )
 
 
 def _ambiguous(time_ms: int) -> HistoryError:

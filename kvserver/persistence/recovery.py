@@ -2,8 +2,9 @@
 
 A journal is replayed on the snapshot that it is linked to, and on no other: where that is nowhere, the last valid frame is
 loaded, and the segments are put aside. A recovery always ends with a store that can be used: at the first invalid record it
-stops, says so, and sets aside what is behind. It never deletes what could still be of value, and never writes a record.
-A server recovers before it runs a command of a client, and the library does the same when it opens a server's folder.
+stops, says so, and sets aside what is behind. It never deletes what could still be of value, and writes nothing but a loss, by
+which those who read the history know where something was cut off. A server recovers before it runs a command of a client,
+and the library does the same when it opens a server's folder.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 from kvserver.data.shards import drain
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import MediumDisplaced, MediumError
-from kvserver.formats.record import EMPTY_STORE
+from kvserver.formats.record import EMPTY_STORE, encode_loss
 from kvserver.formats.scan import Frame, Scan, Tail
 from kvserver.formats.segment import RecordInvalid, SegmentScan, Steps, read_records, scan_segment
 from kvserver.media.medium import Aside, Contents, Log
@@ -265,6 +266,10 @@ class Recovery:
             # `truncate` is called also where there is nothing to cut, since it syncs: a server that was killed may have left
             # records that are only in the system's memory, and the records of the next segment must not outlive them.
             contents.truncate(scan.valid_length)
+            if chain.lost_something and number == chain.replayed[-1]:
+                loss = encode_loss(self._state.now_ms())
+                contents.append(loss)
+                scan.valid_length += len(loss)
         finally:
             contents.close()
 

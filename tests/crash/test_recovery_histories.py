@@ -23,7 +23,7 @@ from helpers.simulated_disk import ROOT, SimulatedDisk
 from kvserver import KVStore, ServerFolder
 from kvserver.errors import MediumDisplaced
 from kvserver.formats.frame import HEADER_SIZE
-from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
+from kvserver.formats.record import EMPTY_STORE, encode_link, encode_loss, encode_records, pack
 from kvserver.media.segments import FileLog, Segments
 
 HISTORIES = int(os.environ.get("KVSERVER_RECOVERY_HISTORIES", "500" if IS_COMPILED else "2000"))
@@ -54,6 +54,8 @@ class Model:
         # Each record is the key and the value of a SET.
         self.records: dict[bytes, tuple[str, str]] = {}
         self.links: dict[bytes, str] = {}
+        # Where a start has cut something off.
+        self.losses: set[bytes] = set()
 
     def expected(self, medium: bytes, segments: dict[int, bytes]) -> tuple[State, bool]:
         """The state of a start, and whether the segments are put aside."""
@@ -85,10 +87,11 @@ class Model:
         """Links and SETs up to the first byte that is not as it was written, and whether that is the end."""
         items: list[str | tuple[str, str]] = []
         while content:
-            known = next((frame for frame in (*self.records, *self.links) if content.startswith(frame)), None)
+            known = next((frame for frame in (*self.records, *self.links, *self.losses) if content.startswith(frame)), None)
             if known is None:
                 return items, False
-            items.append(self.records[known] if known in self.records else self.links[known])
+            if known not in self.losses:
+                items.append(self.records[known] if known in self.records else self.links[known])
             content = content[len(known) :]
         return items, True
 
@@ -151,6 +154,7 @@ class History:
         # It is True if the journal failed and no snapshot was linked since: no client was told of the writes that it lacks.
         self.ended_unhealed = False
         medium, segments = self.files()
+        self.learn_losses(before[1], segments)
         again, _ = self.model.expected(medium, segments)
         assert again == expected, "what a start leaves gives the same state to the next one"
         # This is a life of the library: a frame takes the journal's place.
@@ -233,6 +237,16 @@ class History:
         frame = encode_link(digest)
         self.model.links[frame] = digest
         log.link(frame)
+
+    def learn_losses(self, before: dict[int, bytes], segments: dict[int, bytes]) -> None:
+        """Take notice of the loss that the start has left, where it has cut off something."""
+        for number, content in segments.items():
+            match = re.search(rb"KVJ1[0-9]{12}[0-9a-f]{64}#MS:([0-9]+)\r\n\*1\r\n\$13\r\nKVSERVER\.LOSS\r\n\Z", content)
+            if match and not before[number].startswith(content):
+                assert match[0] == encode_loss(int(match[1]))
+                assert before[number].startswith(content[: match.start()])
+                self.model.losses.add(match[0])
+                self.counts["loss"] += 1
 
     def learn_frames(self) -> None:
         """Take notice of the new frames: the last one in the medium is that of the present state."""
@@ -322,6 +336,6 @@ def test_every_start_has_the_newest_state_that_the_files_prove(part: int) -> Non
             raise AssertionError(f"KVSERVER_RECOVERY_HISTORIES_SEED={seed} KVSERVER_RECOVERY_HISTORIES=1") from error
     print(dict(counts))
     if HISTORIES >= 5000:
-        wanted = ["put aside", "library", "server", "no link", "flipped", "cut", "backup put back", "journal removed"]
+        wanted = ["put aside", "loss", "library", "server", "no link", "flipped", "cut", "backup put back", "journal removed"]
         wanted += ["segment displaced", *(f"{what} while in use" for what in ("move", "remove", "replace", "cut"))]
         assert min(counts[what] for what in wanted) > 100, counts

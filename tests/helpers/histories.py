@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kvserver.cli.past import payload_of
 from kvserver.formats.frame import encode_frame
-from kvserver.formats.record import encode_link, encode_records, pack
+from kvserver.formats.record import encode_link, encode_loss, encode_records, pack
 from kvserver.library.past import PastFolder
 from kvserver.resp.request import Request
 
@@ -35,6 +35,11 @@ class WrittenHistory:
         link = encode_link(linked, records[0][0] if records else 0) if linked else b""
         path.write_bytes(link + b"".join(encode_records([pack(commands)], [time_ms]) for time_ms, commands in records))
         return path
+
+    def lose(self, segment: Path, time_ms: int) -> None:
+        """Let a start at this time have cut something off the segment."""
+        with segment.open("ab") as file:
+            file.write(encode_loss(time_ms))
 
     def read(self) -> PastFolder:
         return PastFolder(str(self.folder), NAME)

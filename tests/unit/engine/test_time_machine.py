@@ -323,3 +323,26 @@ def test_restore_that_fails_leaves_the_data_as_it_was(server: ServerProcess, wir
     assert wire.value("GET", "a") == b"2"
     assert wire.command("KVS.RESTORE", "1").startswith(b"-ERR the history begins at ")
     assert wire.value("KVS.AT", then, "GET", "a") == b"1"
+
+
+def test_times_of_what_a_start_has_cut_off_are_refused(server: ServerProcess, start_server: StartServer) -> None:
+    with server.connect() as wire:
+        wire.command("SET", "a", "1")
+        then = moment(wire)
+        wire.command("SET", "a", "2")
+        lost = moment(wire)
+    server.kill()
+    segment = next(Path(server.directory).glob("dump.kvs.*.journal"))
+    segment.write_bytes(segment.read_bytes()[:-2] + b"!\r\n")
+    with start_server(*HISTORY, directory=server.directory).connect() as wire:
+        started = moment(wire)
+        wire.command("SET", "a", "3")
+        assert wire.value("KVS.AT", "0s", "GET", "a") == b"3"
+        for _ in range(2):
+            for time_ms in (then, lost):
+                reply = wire.command("KVS.AT", time_ms, "GET", "a")
+                assert reply.startswith(b"-ERR nobody knows what was written behind ")
+                assert b": it was damaged, and the start at " in reply
+            assert wire.value("KVS.AT", started, "GET", "a") == wire.value("KVS.AT", "1:1", "GET", "a") == b"1"
+            wire.command("SAVE")
+            # By now these segments are in the history.

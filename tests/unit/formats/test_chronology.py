@@ -8,7 +8,7 @@ import pytest
 
 from kvserver.formats.chronology import Reach, first_time, last_time, reach_of_record, reach_of_time, time_at
 from kvserver.formats.frame import JOURNAL_MAGIC, encode_frame
-from kvserver.formats.record import LONG_COMMAND_BYTES, encode_link, encode_records, pack
+from kvserver.formats.record import LONG_COMMAND_BYTES, encode_link, encode_loss, encode_records, pack
 from kvserver.formats.segment import RecordInvalid, Steps, T
 from kvserver.persistence.workplace import Here, drive, finish
 
@@ -60,6 +60,21 @@ def test_link_counts_as_no_record_and_is_within_the_reach_before_it() -> None:
     assert reach(LINK, 20) == Reach(len(LINK), 0, 0, is_all=True, comes_back=False)
 
 
+def test_moment_within_a_loss_is_told_and_others_pass_it() -> None:
+    loss = encode_loss(50)
+    data = record(10) + record(20) + loss + record(60)
+    before, behind = len(record(10) + record(20)), len(record(10) + record(20) + loss)
+    assert reach(data, 19).lost_until_ms == 0
+    for time_ms in (20, 49):
+        assert reach(data, time_ms) == Reach(before, 2, 20, is_all=False, comes_back=False, lost_until_ms=50)
+    assert reach(data, 50) == Reach(behind, 2, 20, is_all=False, comes_back=False)
+    assert reach(data, 60) == Reach(len(data), 3, 60, is_all=True, comes_back=False)
+    assert reach(loss, 49).lost_until_ms == reach(record(10) + loss, 10).lost_until_ms == 50
+    for number, offset in ((2, behind), (3, len(data))):
+        found = run(lambda size, number=number: reach_of_record(size, number), data)  # type: ignore[misc]
+        assert (found.offset, found.records, found.lost_until_ms) == (offset if number == 3 else before, number, 0)
+
+
 def test_clock_that_was_set_back_is_told_where_the_time_was_twice() -> None:
     data = b"".join(map(record, (10, 20, 5, 15, 30)))
     assert [reach(data, time_ms).comes_back for time_ms in (4, 5, 10, 15, 19, 20, 25, 30)] == [
@@ -103,7 +118,10 @@ def test_first_and_last_time() -> None:
     data = b"".join(map(record, range(100, 1100)))
     assert (run(first_time, data), run(last_time, data)) == (100, 1099)
     assert (run(first_time, LINK + data), run(last_time, data + LINK)) == (5, 1099)
+    assert run(last_time, data + encode_loss(1200)) == 1099
+    assert run(last_time, data + encode_loss(1200) + record(1300) + record(1400)) == 1400
     assert run(last_time, data + record(2000, data[:500])) == 2000
+    assert run(last_time, data + record(2000, b"it looks like " + LINK)) == 2000
     assert run(last_time, record(7, b"x" * 100_000)) == 7
     assert (run(first_time, older(3)), run(first_time, b""), run(first_time, b"junk"), run(last_time, b"")) == (
         3,

@@ -19,10 +19,12 @@ from kvserver.formats.record import (
     SHORT_RECORD_BYTES,
     LongPayload,
     encode_link,
+    encode_loss,
     encode_pieces,
     encode_records,
     encode_tick,
     linked_digest,
+    loss_time,
     pack,
     read_line,
 )
@@ -99,3 +101,13 @@ def test_link_is_one_for_the_version_before_too() -> None:
     """It reads this line alone, and takes another one for damage."""
     payload = encode_link(DIGEST, 1_700_000_000_124)[HEADER_SIZE:]
     assert payload == b"#MS:1700000000124\r\n" + OLD_LINK[HEADER_SIZE:]
+
+
+def test_loss_tells_its_time_and_nothing_else_is_one() -> None:
+    payload = encode_loss(1_700_000_000_124)[HEADER_SIZE:]
+    assert payload == b"#MS:1700000000124\r\n*1\r\n$13\r\nKVSERVER.LOSS\r\n"
+    assert loss_time(payload) == 1_700_000_000_124
+    assert linked_digest(payload) is None
+    for other in (payload[:-1], b"x" + payload, payload.replace(b"#MS", b"#EXACT"), encode_link(DIGEST, 1)[HEADER_SIZE:]):
+        assert loss_time(other) is None
+    assert loss_time(payload + payload) is None

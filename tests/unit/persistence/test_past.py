@@ -184,6 +184,22 @@ def test_record_that_can_not_be_run_is_damage(history: WrittenHistory) -> None:
         history.at(310)
 
 
+def test_moment_at_which_nobody_knows_what_was_cut_off_is_told(history: WrittenHistory) -> None:
+    history.lose(history.path / "0000000001.journal", 200)
+    for time_ms in (120, 199):
+        with pytest.raises(
+            HistoryError,
+            match=re.escape(
+                "nobody knows what was written behind 1970-01-01T00:00:00.120Z: it was damaged, and the start at "
+                "1970-01-01T00:00:00.200Z cut it off"
+            ),
+        ):
+            history.at(time_ms)
+    assert history.at(119) == '{"a":"1","old":"0"}'
+    assert history.at(200) == history.at("1:3") == history.at("(2:1") == '{"a":"2","b":"2","c":"3","old":"0"}'
+    assert history.at(210) == history.at("2:1") == '{"b":"2","c":"3","old":"0"}'
+
+
 def test_clock_that_was_set_back_makes_a_time_ambiguous_but_no_record(tmp_path: Path) -> None:
     history = WrittenHistory(tmp_path)
     history.frame(1, 100)

@@ -16,7 +16,7 @@ from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import MediumDisplaced
 from kvserver.formats.frame import JOURNAL_MAGIC, encode_frame
-from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
+from kvserver.formats.record import EMPTY_STORE, encode_link, encode_loss, encode_records, pack
 from kvserver.media.medium import Log
 from kvserver.media.memory import MemoryMedium
 from kvserver.options.config import Config
@@ -110,9 +110,27 @@ def test_recovery_cuts_a_torn_tail_and_puts_aside_what_is_behind_a_gap(reopen: R
     log = reopen()
     recovered, keys = recover(log)
     assert (recovered.segments, keys) == ([1, 2], {"key:1", "key:2"})
-    assert found(log)[2] == record(2)
+    assert found(log)[2] == record(2) + encode_loss(0)
     assert list(log.segments()) == [1, 2]
     assert log.last_number == 2
+
+
+def test_recovery_leaves_a_loss_in_a_segment_that_is_damaged_from_its_beginning(reopen: Reopen) -> None:
+    log = reopen()
+    log.cut(1)
+    log.link(encode_link(EMPTY_STORE))
+    log.write(record(1), synced=True)
+    log.cut(2)
+    log.write(b"damaged", synced=True)
+    log = reopen()
+    assert recover(log)[1] == {"key:1"}
+    loss = encode_loss(0)
+    assert found(log)[2] == loss
+    assert log.needed_bytes == len(found(log)[1]) + len(loss)
+    log.cut(log.last_number + 1)
+    log.write(record(3), synced=True)
+    recovered, keys = recover(reopen())
+    assert (recovered.segments, keys) == ([1, 2, 3], {"key:1", "key:3"})
 
 
 def test_recovery_puts_aside_what_has_lost_its_snapshot_and_no_number_comes_twice(reopen: Reopen) -> None:
@@ -235,4 +253,4 @@ def test_record_that_fails_is_where_the_replay_ends(line: str, place: int, older
     assert keys == {"list", "half"} | {f"key:{number}" for number in range(place)} | ({"last"} if place else set())
     assert (recovered.records, recovered.commands) == (place + 1, 2 * place + 2)
     assert recovered.needs_rewrite, "half is in memory alone"
-    assert content.endswith(b"".join(ticks[: place + 1]))
+    assert content.endswith(b"".join(ticks[: place + 1]) + encode_loss(0))
