@@ -1,29 +1,28 @@
 """The history: what `--history` costs a SET, reads in the past, a restore beside live clients, and what is kept on the disk.
 
-Owns the two servers that are compared, one with a history and one without, both with a journal. A moment is the time of the
-server's own clock. KVS.RESTORE goes between two moments whose data differs, so that each restore changes what clients see.
+What a history costs is seen on one server, which keeps one by turns: two servers differ by more than that, whatever they do.
+Each turn has a snapshot at its end, whose cost counts. A moment is the time of the server's own clock. KVS.RESTORE goes
+between two moments whose data differs, so that each restore changes what clients see.
 """
 
 import functools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from bench.dataset import Dataset
 from bench.figures import Case, Goal, Measurement, Metric
 from bench.flush_action import ActionFailed, bgsave
 from bench.kinds import KVSERVER
-from bench.load import Load, LoadPlan
+from bench.load import Batch, Load, LoadPlan
 from bench.process import ServerProcess
 from bench.scenario import Run, Scenario
 from bench.scenarios.flush_stall import FLUSH_METRICS, STALL_GOALS, Phase, Watch
 from bench.scenarios.throughput import CPU, METRICS, PIPELINES, measure_load
 from bench.workload import Workload
 
-JOURNAL = ("--appendonly", "yes", "--appendfsync", "everysec")
-WITHOUT = replace(KVSERVER, name="no history")
 WITH = replace(KVSERVER, name="history")
-OPTIONS = {WITHOUT: JOURNAL, WITH: (*JOURNAL, "--history", "7d")}
+OPTIONS = {WITH: ("--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0", "--history", "7d")}
 FIRST, AGAIN, OTHER = "first read", "same moment", "later moment"
 READ_METRICS = (Metric(FIRST, "s"), Metric(AGAIN, "ms"), Metric(OTHER, "ms"))
 DAY_S = 86_400
@@ -47,15 +46,36 @@ def timed_s(call: Callable[[], object]) -> float:
     return time.perf_counter() - started_at
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """What the server keeps in a turn, as CONFIG SET takes it."""
+
+    name: str
+    history: str
+
+
+WITHOUT_ANY, WITH_ONE = Keeping("no history", "0"), Keeping(WITH.name, "7d")
+
+
+def measure_turn(keeping: Keeping, server: ServerProcess, batches: Sequence[Batch], seconds: float) -> Measurement:
+    with server.control() as control:
+        control.call("CONFIG", "SET", "history", keeping.history)
+    return measure_load(server, batches, seconds, aftermath=bgsave)
+
+
 def measure_costs(run: Run) -> Iterator[Case]:
     dataset = Dataset(run.pick(100_000, 2_000))
+    keepings = {keeping: keeping for keeping in (WITHOUT_ANY, WITH_ONE)}
     with run.servers(options=OPTIONS, fill=dataset) as servers:
-        for pipeline in run.pick(PIPELINES, PIPELINES[1:2]):
-            workload = Workload.named("SET", dataset, pipeline)
-            measure = functools.partial(measure_load, batches=run.batches(workload), seconds=run.pick(2.0, 0.1))
-            goals = (Goal(CPU, 1.02),)
-            case = Case(workload.title, METRICS, goals, baseline=WITHOUT.name, subject=WITH.name)
-            yield run.measure(case, run.rounds(7), servers, measure)
+        for server in servers.values():
+            for pipeline in run.pick(PIPELINES, PIPELINES[1:2]):
+                workload = Workload.named("SET", dataset, pipeline)
+                goals = (Goal(CPU, 1.02),)
+                case = Case(workload.title, METRICS, goals, baseline=WITHOUT_ANY.name, subject=WITH_ONE.name)
+                measure = functools.partial(
+                    measure_turn, server=server, batches=run.batches(workload), seconds=run.pick(2.0, 0.1)
+                )
+                yield run.measure(case, run.rounds(15), keepings, measure)
 
 
 def measure_reads(server: ServerProcess, dataset: Dataset) -> Measurement:
@@ -109,8 +129,8 @@ def measure_disk(run: Run, server: ServerProcess, dataset: Dataset) -> Measureme
 
 
 def measure_history(run: Run) -> Iterator[Case]:
-    yield from measure_costs(replace(run, kinds=tuple(OPTIONS)))
     only = replace(run, kinds=(WITH,))
+    yield from measure_costs(only)
     dataset = Dataset(run.pick(1_000_000, 20_000))
     with only.servers(options=OPTIONS, fill=dataset) as servers:
         for server in servers.values():

@@ -7,7 +7,7 @@ the generator shares the machine's processors and caps the throughput.
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.dataset import Dataset
@@ -49,11 +49,18 @@ SMALL, LARGE = Dataset(100_000, 64), Dataset(10_000, 4096)
 QUICK = Grid(("GET", "SET"), Dataset(2_000, 64))
 
 
-def measure_load(server: ServerProcess, batches: Sequence[Batch], seconds: float) -> Measurement:
+def measure_load(
+    server: ServerProcess,
+    batches: Sequence[Batch],
+    seconds: float,
+    aftermath: Callable[[ServerProcess], object] = lambda server: None,
+) -> Measurement:
+    """Measure a load. The CPU time of what comes behind it (`aftermath`) is counted as the load's."""
     load = Load(LoadPlan(server.port, CLIENTS, batches, None, seconds=seconds))
     load.connect()
     before_s = server.proc.cpu_time_s()
     samples = load.run()
+    aftermath(server)
     cpu_s = server.proc.cpu_time_s() - before_s
     if samples.errors:
         raise LoadFailed(f"{samples.errors} error replies, first: {samples.first_error}")
