@@ -56,10 +56,13 @@ class Load(NamedTuple):
 
     - `shape` says what the body is made of, as `formats.rdb_shape` reads it, by which its end is found.
     - `value` makes a value of the body, in which no string may be longer than so many bytes. DumpInvalid if that is no value.
+    - `steps` does the same for a body that may be long: a generator that yields at each step and returns the value. No step
+      takes longer than some hundred microseconds. None if no body is long.
     """
 
     shape: bytes
     value: Callable[[bytes, int], Value]
+    steps: Callable[[bytes | bytearray, int], Generator[None, None, Value]] | None = None
 
 
 class Elements(NamedTuple):

@@ -76,7 +76,7 @@ def load(payload: bytes, max_bytes: int) -> Value:
 class Reader:
     """Reads a body from its beginning. DumpInvalid if the data ends early or makes no sense."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | bytearray) -> None:
         self._data = data
         self._position = 0
 
@@ -117,7 +117,7 @@ class Reader:
         if len(piece) < count:
             raise DumpInvalid(BAD_FORMAT)
         self._position += count
-        return piece
+        return bytes(piece)
 
     @property
     def has_more(self) -> bool:

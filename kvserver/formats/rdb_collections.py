@@ -53,7 +53,7 @@ NODE_LIMIT: Final = -2
 _NODE_BYTES: Final = 8192
 _PLAIN_FROM_BYTES: Final = 1 << 30
 _ENTRY_OVERHEAD_BYTES: Final = 8
-_DOUBLE: Final = struct.Struct("<d")
+DOUBLE: Final = struct.Struct("<d")
 # Scores without a fraction are written as integers up to here (double2ll in util.c).
 _MAX_INTEGER_SCORE: Final = float(1 << 62)
 # In place of the length of a score's text.
@@ -81,10 +81,7 @@ def read_list(dump_type: int, body: bytes, max_bytes: int) -> list[bytes]:
     else:
         values = []
         for _ in range(reader.length()):
-            if dump_type == LIST_QUICKLIST:
-                values += _read_block(read_ziplist, reader, max_bytes)
-            else:
-                values += _read_node(reader, max_bytes)
+            values += read_node(dump_type, reader, max_bytes)
     _check_end(reader, values)
     return values
 
@@ -111,7 +108,7 @@ def read_zset(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, 
     reader = Reader(body)
     if dump_type == ZSET_2:
         items: list[Any] = reader.items(b"s8", reader.length(), max_bytes)
-        scores = chain.from_iterable(_DOUBLE.iter_unpack(b"".join(items[1::2])))
+        scores = chain.from_iterable(DOUBLE.iter_unpack(b"".join(items[1::2])))
         pairs = list(zip(items[::2], scores, strict=True))
     elif dump_type == ZSET:
         pairs = [(reader.string(max_bytes), _read_text_double(reader)) for _ in range(reader.length())]
@@ -153,14 +150,11 @@ def read_expiring_hash(dump_type: int, body: bytes, max_bytes: int) -> list[tupl
     Its type is one of EXPIRING_HASH_TYPES. DumpInvalid as for `read_list`.
     """
     reader = Reader(body)
-    # Where the earliest time is told, the others are relative to it, plus 1.
-    base_ms = 0
-    if dump_type in (HASH_METADATA, HASH_LISTPACK_EX):
-        base_ms = int.from_bytes(reader.take(_TIME_BYTES), "little") - 1
+    base_ms = read_base_ms(dump_type, reader)
     fields: list[tuple[bytes, bytes, int | None]] = []
     if dump_type in (HASH_METADATA, HASH_METADATA_PRE_GA):
         items: list[Any] = reader.items(b"nss", reader.length(), max_bytes)
-        times = (time_ms + base_ms if time_ms else None for time_ms in items[::3])
+        times = (check_expiry(time_ms + base_ms) if time_ms else None for time_ms in items[::3])
         fields += zip(items[1::3], items[2::3], times, strict=True)
     else:
         strings = _read_block(read_listpack, reader, max_bytes)
@@ -168,9 +162,21 @@ def read_expiring_hash(dump_type: int, body: bytes, max_bytes: int) -> list[tupl
         fields += zip(strings[::3], strings[1::3], map(_absolute_ms, strings[2::3]), strict=True)
     _check_end(reader, fields)
     _check_distinct([field for field, _, _ in fields])
-    if any(time_ms is not None and not 0 <= time_ms <= _MAX_EXPIRY_MS for _, _, time_ms in fields):
-        raise DumpInvalid(BAD_FORMAT)
     return fields
+
+
+def read_base_ms(dump_type: int, reader: Reader) -> int:
+    """What is added to the times of fields that are not 0: where the earliest is told, the others are relative to it."""
+    if dump_type in (HASH_METADATA, HASH_LISTPACK_EX):
+        return int.from_bytes(reader.take(_TIME_BYTES), "little") - 1
+    return 0
+
+
+def check_expiry(time_ms: int) -> int:
+    """The time at which a field expires (Unix milliseconds). DumpInvalid if none expires then."""
+    if not 0 <= time_ms <= _MAX_EXPIRY_MS:
+        raise DumpInvalid(BAD_FORMAT)
+    return time_ms
 
 
 def write_list(values: Iterable[bytes]) -> bytes:
@@ -243,7 +249,7 @@ def write_expiring_hash(dump_type: int, fields: list[tuple[bytes, bytes, int | N
 
 def pair_part(pair: tuple[bytes, float]) -> bytes:
     """A member and its score in a ZSET_2."""
-    return write_string(pair[0]) + _DOUBLE.pack(pair[1])
+    return write_string(pair[0]) + DOUBLE.pack(pair[1])
 
 
 def expiring_head(dump_type: int, earliest_ms: int) -> bytes:
@@ -265,8 +271,10 @@ def _read_block(read: Callable[[bytes], list[_Item]], reader: Reader, max_bytes:
         raise DumpInvalid(BAD_FORMAT) from None
 
 
-def _read_node(reader: Reader, max_bytes: int) -> list[bytes]:
-    """Read a node of a list."""
+def read_node(dump_type: int, reader: Reader, max_bytes: int) -> list[bytes]:
+    """The elements of a node of a quicklist of this type. DumpInvalid as for `read_list`."""
+    if dump_type == LIST_QUICKLIST:
+        return _read_block(read_ziplist, reader, max_bytes)
     kind = reader.length()
     if kind == _PACKED:
         return _read_block(read_listpack, reader, max_bytes)
@@ -299,14 +307,21 @@ def _absolute_ms(text: bytes) -> int | None:
     """The time of a field in a listpack. 0 stands for none."""
     if not text.isdigit() or len(text) > _EXPIRY_DIGITS:
         raise DumpInvalid(BAD_FORMAT)
-    return int(text) or None
+    return check_expiry(int(text)) or None
+
+
+def check_members(members: Sized, count: int | None = None) -> None:
+    """DumpEmpty if a collection has no members: Redis skips such a key. DumpInvalid if it has not `count` of them."""
+    if not members:
+        raise DumpEmpty(BAD_FORMAT)
+    if count is not None and len(members) != count:
+        raise DumpInvalid(BAD_FORMAT)
 
 
 def _check_end(reader: Reader, members: Sized) -> None:
-    """DumpInvalid if anything stands behind the collection, DumpEmpty if it has no members."""
+    """DumpInvalid if anything stands behind the collection. DumpEmpty as for `check_members`."""
     reader.end()
-    if not members:
-        raise DumpEmpty(BAD_FORMAT)
+    check_members(members)
 
 
 def _check_tuples(strings: list[bytes], size: int) -> None:

@@ -56,6 +56,8 @@ _KEYS_AT_ONCE: Final = 64
 # ... if no string of theirs is longer than this.
 _SHORT_BYTES: Final = 1 << 13
 _TYPES: Final = 256
+# A longer body is made a value in steps.
+_LONG_BYTES: Final = 1 << 14
 
 
 class RDBAux(NamedTuple):
@@ -94,7 +96,12 @@ class RDBEntry(NamedTuple):
     frequency: int | None
 
 
-RDBItem = RDBAux | RDBLibrary | RDBSizes | RDBEntry
+class RDBStep(NamedTuple):
+    """A step of a long value, which is not whole yet."""
+
+
+_STEP: Final = RDBStep()
+RDBItem = RDBAux | RDBLibrary | RDBSizes | RDBEntry | RDBStep
 
 
 class RDBReader:
@@ -104,8 +111,9 @@ class RDBReader:
     - `is_done`: the end and the checksum were read, and are right. Before that, nothing that was read can be believed.
     - `empty_keys` counts the keys that were skipped, as Redis does, since their collections have no members.
 
-    A step of the iterators takes some microseconds for each kilobyte of a value: what RESTORE takes for the same one. No
-    memory is taken for what is only declared. A value is held once more in the form of the file, until it is whole.
+    A step of the iterators takes some hundred microseconds at most, if some thousand bytes are fed at once: a long collection
+    is made in steps. A long string, and what Redis keeps in one block, are one step. No memory is taken for what is only
+    declared. A value is held once more in the form of the file, until it is whole.
     """
 
     def __init__(self, max_string_bytes: int = MAX_STRING_BYTES) -> None:
@@ -257,7 +265,7 @@ class RDBReader:
             if len(found) < _KEYS_AT_ONCE:
                 break
 
-    def _entry(self, dump_type: int) -> Generator[None, None, RDBEntry | None]:
+    def _entry(self, dump_type: int) -> Generator[RDBStep | None, None, RDBEntry | None]:
         """A key and its value, whose type was read. None if Redis skips such a key."""
         offset = self.offset - 1
         load = load_of_dump(dump_type)
@@ -267,12 +275,21 @@ class RDBReader:
             raise self._invalid(f"{dump_type} is no type and no opcode that this program reads", offset)
         key = Reader((yield from self._take(b"s"))).string(self._max_string_bytes)
         start = self.offset
-        body = yield from self._take(load.shape)
+        extent = yield from self._extent(load.shape)
         # Redis has -1 for none.
         expires_at_ms = None if self._expires_at_ms == -1 else self._expires_at_ms
         idle_s, frequency = self._idle_s, self._frequency
         self._expires_at_ms = self._idle_s = self._frequency = None
-        return self._made(dump_type, key, body, start, expires_at_ms, idle_s, frequency)
+        if load.steps is None or extent.size <= _LONG_BYTES:
+            return self._made(dump_type, key, self._taken(extent), start, expires_at_ms, idle_s, frequency)
+        try:
+            value = yield from _in_steps(load.steps(self._cut_out(extent), self._max_string_bytes))
+        except DumpEmpty:
+            self.empty_keys += 1
+            return None
+        except DumpInvalid as error:
+            raise self._refusal(error, dump_type, key, start) from None
+        return RDBEntry(self._database, key, value, expires_at_ms, idle_s, frequency)
 
     def _made(
         self,
@@ -293,20 +310,41 @@ class RDBReader:
             self.empty_keys += 1
             return None
         except DumpInvalid as error:
-            reason = "no value of this type" if str(error) == BAD_FORMAT else str(error)
-            raise self._invalid(f"the key {_shown(key)}, type {dump_type}: {reason}", offset) from None
+            raise self._refusal(error, dump_type, key, offset) from None
         return RDBEntry(self._database, key, value, expires_at_ms, idle_s, frequency)
+
+    def _refusal(self, error: DumpInvalid, dump_type: int, key: bytes, offset: int) -> RDBInvalid:
+        """The error of a key whose body, which begins at this offset, is no value."""
+        reason = "no value of this type" if str(error) == BAD_FORMAT else str(error)
+        return self._invalid(f"the key {_shown(key)}, type {dump_type}: {reason}", offset)
 
     # Bytes
 
     def _take(self, shape: bytes) -> Generator[None, None, bytes]:
         """The bytes of the next part, which has this shape."""
+        return self._taken((yield from self._extent(shape)))
+
+    def _extent(self, shape: bytes) -> Generator[None, None, Extent]:
+        """The extent of the next part, which has this shape, when it is whole."""
         extent = Extent(shape, self._max_string_bytes)
         while not extent.is_whole(self._buffer, self._position):
             yield None
+        return extent
+
+    def _taken(self, extent: Extent) -> bytes:
         start, self._position = self._position, self._position + extent.size
         with memoryview(self._buffer) as view:
             return bytes(view[start : self._position])
+
+    def _cut_out(self, extent: Extent) -> bytearray:
+        """The bytes of a long part: the buffer itself, since a copy would take too long."""
+        start, end = self._position, self._position + extent.size
+        self._hash(end)
+        body, self._buffer = self._buffer, self._buffer[end:]
+        del body[end:], body[:start]
+        self._dropped_bytes += end
+        self._position = self._hashed = 0
+        return body
 
     def _drop(self) -> None:
         """Let go of the bytes that were read. All that is there belongs to the part that is waited for."""
@@ -322,6 +360,15 @@ class RDBReader:
         if end > self._hashed:
             self._crc = crc64(bytes(self._buffer[self._hashed : end]), self._crc)
             self._hashed = end
+
+
+def _in_steps(steps: Generator[None, None, Value]) -> Generator[RDBStep, None, Value]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        yield _STEP
 
 
 def _way(dump_type: int) -> int:

@@ -25,6 +25,7 @@ from kvserver.formats.longcollection import LongObject
 from kvserver.formats.members import LATEST_MS, Timed, object_pieces
 from kvserver.formats.nameorder import by_name
 from kvserver.formats.names import as_text, bytes_of, name_of
+from kvserver.formats.rdb_chunks import LONG_HASHES, Body, expiring_hash_chunks, hash_chunks
 from kvserver.formats.rdb_pieces import expiring_hash_in_pieces, hash_in_pieces
 from kvserver.formats.tags import EXPIRY
 from kvserver.state.session import Session
@@ -333,11 +334,42 @@ def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return _loaded(dict(rdb.read_hash(dump_type, body, max_bytes)), {})
 
 
+def _load_long(dump_type: int, body: Body, max_bytes: int) -> Generator[None, None, Value]:
+    made, count = Hash((), is_listpack=False), 0
+    for chunk in hash_chunks(dump_type, body, max_bytes):
+        made.update(chunk)
+        count += len(chunk)
+        yield
+    return _made(made, count)
+
+
 def _load_expiring(dump_type: int, body: bytes, max_bytes: int) -> Value:
     fields = rdb.read_expiring_hash(dump_type, body, max_bytes)
-    # In a listpack, a time of 0 means none.
-    deadlines = {field: max(1, expires_at_ms) for field, _, expires_at_ms in fields if expires_at_ms is not None}
+    deadlines = {field: _deadline(expires_at_ms) for field, _, expires_at_ms in fields if expires_at_ms is not None}
     return _loaded({field: value for field, value, _ in fields}, deadlines)
+
+
+def _load_long_expiring(dump_type: int, body: Body, max_bytes: int) -> Generator[None, None, Value]:
+    made, count = Hash((), is_listpack=False), 0
+    for chunk in expiring_hash_chunks(dump_type, body, max_bytes):
+        for field, value, expires_at_ms in chunk:
+            made.set(field, value)
+            if expires_at_ms is not None:
+                made.expire(field, _deadline(expires_at_ms))
+        count += len(chunk)
+        yield
+    return _made(made, count)
+
+
+def _deadline(expires_at_ms: int) -> int:
+    # In a listpack, a time of 0 means none.
+    return max(1, expires_at_ms)
+
+
+def _made(fields: Hash, count: int) -> str | Hash:
+    """The value of a hash that was made of so many fields of a payload of RESTORE."""
+    rdb.check_members(fields, count)
+    return fields if count > LISTPACK_FIELDS else _loaded(dict(fields.items()), dict(_deadlines(fields)))
 
 
 def _deadlines(fields: Fields) -> Iterable[tuple[bytes, int]]:
@@ -356,8 +388,11 @@ class HashKind(Collection):
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Load] = {
-        dump_type: Load(shape, partial(load, dump_type))
-        for load, shapes in ((_load, rdb.HASH_TYPES), (_load_expiring, rdb.EXPIRING_HASH_TYPES))
+        dump_type: Load(shape, partial(load, dump_type), partial(load_long, dump_type) if dump_type in LONG_HASHES else None)
+        for load, load_long, shapes in (
+            (_load, _load_long, rdb.HASH_TYPES),
+            (_load_expiring, _load_long_expiring, rdb.EXPIRING_HASH_TYPES),
+        )
         for dump_type, shape in shapes.items()
     }
 

@@ -23,6 +23,7 @@ from kvserver.formats.digest import LIST_TYPE, mix
 from kvserver.formats.longcollection import LongArray
 from kvserver.formats.members import array_pieces
 from kvserver.formats.names import as_text, bytes_of, name_of
+from kvserver.formats.rdb_chunks import LONG_LISTS, Body, list_chunks
 from kvserver.formats.rdb_pieces import strings_in_pieces
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
@@ -117,6 +118,15 @@ def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return value_of(List(rdb.read_list(dump_type, body, max_bytes)))
 
 
+def _load_long(dump_type: int, body: Body, max_bytes: int) -> Generator[None, None, Value]:
+    elements = List()
+    for chunk in list_chunks(dump_type, body, max_bytes):
+        elements.extend(chunk)
+        yield
+    rdb.check_members(elements)
+    return value_of(elements)
+
+
 class ListKind(Collection):
     """A list. A payload holds it as an array, in which a string is named as a key is."""
 
@@ -125,7 +135,8 @@ class ListKind(Collection):
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Load] = {
-        dump_type: Load(shape, partial(_load, dump_type)) for dump_type, shape in rdb.LIST_TYPES.items()
+        dump_type: Load(shape, partial(_load, dump_type), partial(_load_long, dump_type) if dump_type in LONG_LISTS else None)
+        for dump_type, shape in rdb.LIST_TYPES.items()
     }
 
     def encoding(self, value: str | List) -> bytes:

@@ -30,6 +30,7 @@ from kvserver.formats.longcollection import LongArray
 from kvserver.formats.members import array_pieces
 from kvserver.formats.nameorder import by_name
 from kvserver.formats.names import as_text, bytes_of, name_of
+from kvserver.formats.rdb_chunks import LONG_SETS, Body, set_chunks
 from kvserver.formats.rdb_pieces import strings_in_pieces
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
@@ -212,6 +213,16 @@ def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return _loaded(rdb.read_set(dump_type, body, max_bytes))
 
 
+def _load_long(body: Body, max_bytes: int) -> Generator[None, None, Value]:
+    members, count = Set((), is_intset=False), 0
+    for chunk in set_chunks(body, max_bytes):
+        members.add_all(chunk)
+        count += len(chunk)
+        yield
+    rdb.check_members(members, count)
+    return members if count > INTSET_MEMBERS else _loaded(list(members))
+
+
 class SetKind(Collection):
     """A set. A payload holds it as a list of its members, by name, in which a string is named as a key is."""
 
@@ -220,7 +231,8 @@ class SetKind(Collection):
     mark = "".join(MARKS)
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Load] = {
-        dump_type: Load(shape, partial(_load, dump_type)) for dump_type, shape in rdb.SET_TYPES.items()
+        dump_type: Load(shape, partial(_load, dump_type), _load_long if dump_type in LONG_SETS else None)
+        for dump_type, shape in rdb.SET_TYPES.items()
     }
 
     def encoding(self, value: str | Set) -> bytes:

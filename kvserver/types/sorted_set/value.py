@@ -9,8 +9,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import copysign, isfinite
+from operator import gt
 from typing import Final, Self
 
 from kvserver.containers.ordered import Ordered
@@ -25,6 +26,7 @@ from kvserver.formats.digest import EMPTY, ZSET_TYPE, join, mix
 from kvserver.formats.longcollection import LongPairs
 from kvserver.formats.members import INFINITIES, pairs_pieces
 from kvserver.formats.names import as_text, bytes_of
+from kvserver.formats.rdb_chunks import LONG_ZSETS, Body, zset_chunks
 from kvserver.formats.rdb_pieces import zset_in_pieces
 from kvserver.options.config import Config
 from kvserver.state.session import Session
@@ -357,6 +359,31 @@ def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return _loaded(rdb.read_zset(dump_type, body, max_bytes))
 
 
+def _load_long(body: Body, max_bytes: int) -> Generator[None, None, Value]:
+    chunks: list[tuple[list[bytes], list[float]]] = []
+    last: list[tuple[float, bytes]] = []
+    # Redis writes the greatest first.
+    is_descending = True
+    for members, scores in zset_chunks(body, max_bytes):
+        pairs = [*last, *zip(scores, members, strict=True)]
+        is_descending = is_descending and all(map(gt, pairs, islice(pairs, 1, None)))
+        last = pairs[-1:]
+        chunks.append((members, scores))
+        yield
+    made, count = SortedSet((), is_listpack=False), 0
+    while chunks:
+        members, scores = chunks.pop()
+        count += len(members)
+        if is_descending:
+            made.load(members[::-1], scores[::-1])
+        else:
+            for member, score in zip(members, scores, strict=True):
+                made.add(member, score)
+        yield
+    rdb.check_members(made.scores, count)
+    return made if count > LISTPACK_MEMBERS else _loaded(list(made))
+
+
 class SortedSetKind(Collection):
     """A sorted set. A payload holds it as an array of pairs, each of a member, named as a key is, and its score.
 
@@ -368,7 +395,8 @@ class SortedSetKind(Collection):
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Load] = {
-        dump_type: Load(shape, partial(_load, dump_type)) for dump_type, shape in rdb.ZSET_TYPES.items()
+        dump_type: Load(shape, partial(_load, dump_type), _load_long if dump_type in LONG_ZSETS else None)
+        for dump_type, shape in rdb.ZSET_TYPES.items()
     }
 
     def encoding(self, value: str | SortedSet) -> bytes:
