@@ -95,6 +95,22 @@ static inline char *put_line(char *to, char mark, long long number)
     return to;
 }
 
+/* Write the decimal of an integer, without an end; return how many bytes it has. */
+static inline int put_decimal(char *to, long long number)
+{
+    char digits[MOST_LINE_BYTES], *start = to;
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    int count = 0;
+    if (number < 0)
+        *to++ = '-';
+    do
+        digits[count++] = (char)('0' + left % 10);
+    while (left /= 10);
+    while (count)
+        *to++ = digits[--count];
+    return (int)(to - start);
+}
+
 /* The argument of a request that is a list, or NULL with TypeError. It is a borrowed reference. */
 static inline PyObject *argument_of(PyObject *request, Py_ssize_t number)
 {

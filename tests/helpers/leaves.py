@@ -26,13 +26,14 @@ from kvserver._speedups import (
     replies,
     requests,
     runs,
+    stream_nodes,
     strings,
 )
 from kvserver._speedups.choice import TWINS, compiled
 
 MODULES = (
     *(ahead, crc64, listpacks, lzf, members, ordering, packed, packing, places),
-    *(rdb_parts, rdb_strings, records, replies, requests, runs, strings),
+    *(rdb_parts, rdb_strings, records, replies, requests, runs, stream_nodes, strings),
 )
 
 

@@ -93,6 +93,8 @@ class Entries(Runs[Node]):
 
     def load(self, node: Node) -> None:
         """Add a whole node, which stands behind all others, and belongs to nobody else."""
+        if node.is_open:
+            node.owner = self.token
         last = len(self.runs) - 1
         if not self.runs[last].milliseconds:
             self.runs[last] = node

@@ -6,7 +6,8 @@ by group and by consumer; here the group has a row for each entry, and the consu
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, Self
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Self
 
 from kvserver.containers.named import Named
 from kvserver.types.stream.ids import Id
@@ -119,6 +120,18 @@ class Group:
         self.pending.load([*columns, [consumer.name] * count, [time_ms] * count, [1] * count])
         consumer.ids.load(list(columns))
 
+    def load(self, owners: dict[Id, Consumer], deliveries: dict[Id, tuple[int, int]]) -> None:
+        """Let entries be pending, where none is yet: each with a consumer, and the time and the number of the delivery."""
+        ids = sorted(owners)
+        of_consumers: dict[bytes, list[Id]] = {}
+        for identity in ids:
+            of_consumers.setdefault(owners[identity].name, []).append(identity)
+        for some in of_consumers.values():
+            owners[some[0]].ids.load(_columns(some))
+        found = [deliveries[identity] for identity in ids]
+        names = [owners[identity].name for identity in ids]
+        self.pending.load([*_columns(ids), names, [time_ms for time_ms, _ in found], [number for _, number in found]])
+
     def _give(self, identity: Id, consumer: Consumer, time_ms: int, number: int) -> None:
         # Each row holds the one name that the consumer has.
         name = consumer.name
@@ -168,6 +181,10 @@ class Group:
     def size_bytes(self) -> int:
         """The memory that the group takes: an estimate in constant time."""
         return _GROUP_BYTES + self.pending.size_bytes() + self.consumers.size_bytes()
+
+
+def _columns(ids: list[Id]) -> list[Sequence[Any]]:
+    return [[milliseconds for milliseconds, _ in ids], [sequence for _, sequence in ids]]
 
 
 def signed(number: int) -> int:

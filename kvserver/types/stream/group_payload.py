@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import starmap
-from struct import Struct
-from typing import Final
+from struct import Struct, unpack
+from typing import Any, Final
 
 from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver.containers.named import Named
@@ -56,41 +56,43 @@ def read_groups(reader: Reader, dump_type: int, max_bytes: int) -> Groups:
         group = groups.add(name, Group((reader.length(), reader.length())))
         if dump_type >= _WITH_ENTRIES_READ:
             group.entries_read = signed(reader.length())
-        deliveries: dict[Id, tuple[int, int]] = {}
+        deliveries = _read_deliveries(reader)
+        owners: dict[Id, Consumer] = {}
         for _ in range(reader.length()):
-            identity = _read_id(reader)
-            if identity in deliveries:
-                raise DumpInvalid(BAD_FORMAT)
-            deliveries[identity] = _read_time(reader), reader.length()
-        for _ in range(reader.length()):
-            _read_consumer(reader, dump_type, max_bytes, group, deliveries)
+            _read_consumer(reader, dump_type, max_bytes, group, owners)
         # Each pending entry has a consumer.
-        if deliveries:
+        if owners.keys() != deliveries.keys():
             raise DumpInvalid(BAD_FORMAT)
+        group.load(owners, deliveries)
     return groups
 
 
-def _read_consumer(
-    reader: Reader, dump_type: int, max_bytes: int, group: Group, deliveries: dict[Id, tuple[int, int]]
-) -> None:
-    """Read a consumer of a group, and take its entries out of the deliveries: no other consumer has them."""
+def _read_deliveries(reader: Reader) -> dict[Id, tuple[int, int]]:
+    """Read the pending entries of a group: when each was delivered the last time, and how often it was."""
+    count = reader.length()
+    items: list[Any] = reader.items(b"888n", count, 0)
+    milliseconds, sequences, times_ms = (
+        unpack(f"{order}{count}{kind}", b"".join(items[place::4]))
+        for place, order, kind in ((0, ">", "Q"), (1, ">", "Q"), (2, "<", "q"))
+    )
+    deliveries = dict(zip(zip(milliseconds, sequences, strict=True), zip(times_ms, items[3::4], strict=True), strict=True))
+    if len(deliveries) != count:
+        raise DumpInvalid(BAD_FORMAT)
+    return deliveries
+
+
+def _read_consumer(reader: Reader, dump_type: int, max_bytes: int, group: Group, owners: dict[Id, Consumer]) -> None:
+    """Read a consumer of a group, and let it own its entries, which no other consumer has."""
     name = reader.string(max_bytes)
     if group.consumers.get(name) is not None:
         raise DumpInvalid(BAD_FORMAT)
-    group.consumers.add(name, Consumer(name, _read_time(reader)))
+    consumer = group.consumers.add(name, Consumer(name, _read_time(reader)))
     if dump_type >= _WITH_ACTIVE_TIME:
         _read_time(reader)
-    for _ in range(reader.length()):
-        identity = _read_id(reader)
-        delivery = deliveries.pop(identity, None)
-        if delivery is None:
-            raise DumpInvalid(BAD_FORMAT)
-        group.deliver(identity, name, *delivery)
-
-
-def _read_id(reader: Reader) -> Id:
-    milliseconds, sequence = _KEY.unpack(reader.take(_KEY.size))
-    return milliseconds, sequence
+    count = len(owners) + reader.length()
+    owners.update(dict.fromkeys(_KEY.iter_unpack(reader.take(_KEY.size * (count - len(owners)))), consumer))
+    if len(owners) != count:
+        raise DumpInvalid(BAD_FORMAT)
 
 
 def _read_time(reader: Reader) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate
-from struct import pack
+from sys import byteorder
 from typing import Final
 
 _SEPARATOR: Final = b"\0"
@@ -46,6 +46,10 @@ def split_some(joined: bytes, begins: array[int], start: int, stop: int) -> list
 def narrow(numbers: array[int]) -> array[int]:
     """The same numbers with as few bytes as the greatest of them needs."""
     most = max(numbers, default=0)
-    code = next(code for code, bits in (("B", 8), ("H", 16), ("I", 32), ("Q", 64)) if most < 1 << bits)
-    # Measured: an array that is made of another takes several times as long.
-    return array(code, pack(f"{len(numbers)}{code}", *numbers))
+    code, size = next((code, size) for code, size in (("B", 1), ("H", 2), ("I", 4), ("Q", 8)) if most < 1 << 8 * size)
+    if not numbers:
+        return array(code)
+    # Measured: to take some bytes of each takes a third of what it takes to pack them, and less than to make an array of them.
+    step = numbers.itemsize // size
+    parts = memoryview(numbers).cast("B").cast(code)  # type: ignore[call-overload]
+    return array(code, parts[step - 1 if byteorder == "big" else 0 :: step].tobytes())
