@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from kvserver.data.entries import Entry, Value
+from kvserver.data.steps import Steps
 
 # The tag of JSON that stands for itself. It is written only where something else has to be said, too.
 VALUE: Final = "value"
@@ -62,7 +63,7 @@ class Load(NamedTuple):
 
     shape: bytes
     value: Callable[[bytes, int], Value]
-    steps: Callable[[bytes | bytearray, int], Generator[None, None, Value]] | None = None
+    steps: Callable[[bytes | bytearray, int], Steps[Value]] | None = None
 
 
 class Elements(NamedTuple):

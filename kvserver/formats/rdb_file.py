@@ -20,6 +20,7 @@ from kvserver._speedups.crc64 import crc64
 from kvserver._speedups.rdb_parts import AS_BODY, AS_STRING, EXPIRES_MS, EXPIRES_S, FREQUENCY, IDLE, UNREAD, entries_at
 from kvserver.data.entries import Value
 from kvserver.data.kinds import load_of_dump
+from kvserver.data.steps import giving
 from kvserver.errors import DumpEmpty, DumpInvalid, RDBInvalid
 from kvserver.formats.rdb import BAD_FORMAT, NEWEST_VERSION_READ, STRING_TYPE, Reader
 from kvserver.formats.rdb_shape import Extent
@@ -283,7 +284,7 @@ class RDBReader:
         if load.steps is None or extent.size <= _LONG_BYTES:
             return self._made(dump_type, key, self._taken(extent), start, expires_at_ms, idle_s, frequency)
         try:
-            value = yield from _in_steps(load.steps(self._cut_out(extent), self._max_string_bytes))
+            value = yield from giving(_STEP, load.steps(self._cut_out(extent), self._max_string_bytes))
         except DumpEmpty:
             self.empty_keys += 1
             return None
@@ -360,15 +361,6 @@ class RDBReader:
         if end > self._hashed:
             self._crc = crc64(bytes(self._buffer[self._hashed : end]), self._crc)
             self._hashed = end
-
-
-def _in_steps(steps: Generator[None, None, Value]) -> Generator[RDBStep, None, Value]:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        yield _STEP
 
 
 def _way(dump_type: int) -> int:

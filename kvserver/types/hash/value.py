@@ -17,6 +17,7 @@ from kvserver.containers.table import Table
 from kvserver.containers.times import Times
 from kvserver.data.entries import Value
 from kvserver.data.kinds import VALUE, Form, Load
+from kvserver.data.steps import Steps
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -334,7 +335,7 @@ def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return _loaded(dict(rdb.read_hash(dump_type, body, max_bytes)), {})
 
 
-def _load_long(dump_type: int, body: Body, max_bytes: int) -> Generator[None, None, Value]:
+def _load_long(dump_type: int, body: Body, max_bytes: int) -> Steps[Value]:
     made, count = Hash((), is_listpack=False), 0
     for chunk in hash_chunks(dump_type, body, max_bytes):
         made.update(chunk)
@@ -349,7 +350,7 @@ def _load_expiring(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return _loaded({field: value for field, value, _ in fields}, deadlines)
 
 
-def _load_long_expiring(dump_type: int, body: Body, max_bytes: int) -> Generator[None, None, Value]:
+def _load_long_expiring(dump_type: int, body: Body, max_bytes: int) -> Steps[Value]:
     made, count = Hash((), is_listpack=False), 0
     for chunk in expiring_hash_chunks(dump_type, body, max_bytes):
         for field, value, expires_at_ms in chunk:

@@ -19,6 +19,7 @@ from sys import maxsize
 from typing import Final, NamedTuple
 
 from kvserver.data.entries import Value
+from kvserver.data.steps import Steps
 from kvserver.dispatch.effect import Ahead, Effect
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
@@ -26,7 +27,6 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.json.document import Document, Hold
 from kvserver.types.json.storage import Finish
-from kvserver.types.json.work import Steps
 
 # A command that needs no more steps runs at once.
 STEPS_AT_ONCE: Final = 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kvserver.data.steps import Steps
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
@@ -19,7 +20,7 @@ from kvserver.types.json.path import Path, parse_path
 from kvserver.types.json.places import AT_ONCE, NO_PATH, change_each, existing, path_at, work_of, wrong_type
 from kvserver.types.json.replies import each_reply, long_reply
 from kvserver.types.json.storage import Finish, read, sent
-from kvserver.types.json.work import Steps, Work
+from kvserver.types.json.work import Work
 from kvserver.types.json.writing import text_steps
 
 _NO_ARRAY: Final = "not an array"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvserver.data.steps import Steps
 from kvserver.dispatch.command import command
 from kvserver.formats.codec import JSON
 from kvserver.resp.reply import Reply
@@ -12,7 +13,7 @@ from kvserver.types.json.document import Document, Location
 from kvserver.types.json.path import parse_path
 from kvserver.types.json.places import change_each
 from kvserver.types.json.storage import Finish
-from kvserver.types.json.work import Steps, Work
+from kvserver.types.json.work import Work
 
 
 def _is_boolean(value: JSON) -> bool:

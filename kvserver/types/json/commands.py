@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kvserver.data.steps import Steps
 from kvserver.dispatch.arguments import SYNTAX_ERROR
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
@@ -35,7 +36,7 @@ from kvserver.types.json.storage import (
     sent,
     text_or_document,
 )
-from kvserver.types.json.work import Steps, Work, pieces
+from kvserver.types.json.work import Work, pieces
 from kvserver.types.json.writing import text_steps, weight
 
 NOT_AT_ROOT: Final = "ERR new objects must be created at the root"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
+from kvserver.data.steps import Steps
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON, MAX_DEPTH
 from kvserver.state.session import Session
 from kvserver.types.json.document import Location
 from kvserver.types.json.parsing import parse_steps
-from kvserver.types.json.work import Steps, Work
+from kvserver.types.json.work import Work
 from kvserver.types.json.writing import text_steps
 
 TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from kvserver.data.steps import Steps
 from kvserver.formats.codec import JSON
 from kvserver.types.json.regexp import pattern
 from kvserver.types.json.segments import CHUNK, InChunks, Search, Segment, Test, follow
-from kvserver.types.json.work import Steps, Work
+from kvserver.types.json.work import Work
 
 # What a query of no value gives. It equals itself.
 NOTHING: Final[Any] = type("Nothing", (), {"__repr__": lambda self: "NOTHING"})()

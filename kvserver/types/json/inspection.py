@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
+from kvserver.data.steps import Steps
 from kvserver.dispatch.command import command, container
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON
@@ -18,7 +19,7 @@ from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.places import NO_PATH, name_of, path_at, work_of
 from kvserver.types.json.replies import each_reply, integer_reply, long_reply
 from kvserver.types.json.storage import read
-from kvserver.types.json.work import Steps, Work
+from kvserver.types.json.work import Work
 from kvserver.types.json.writing import weight
 
 

@@ -8,8 +8,9 @@ from io import BytesIO
 from itertools import islice
 from typing import Final, NamedTuple
 
+from kvserver.data.steps import Steps
 from kvserver.errors import CommandError
-from kvserver.types.json.work import Steps, Work
+from kvserver.types.json.work import Work
 
 
 class Layout(NamedTuple):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from kvserver.data.steps import Steps
 from kvserver.formats.codec import JSON
 from kvserver.types.json.document import Document, Location
-from kvserver.types.json.work import Steps, Work, pieces
+from kvserver.types.json.work import Work, pieces
 
 
 def merge_patch(document: Document, place: Location, patch: JSON, work: Work) -> Steps[None]:

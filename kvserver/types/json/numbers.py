@@ -10,6 +10,7 @@ import operator
 import sys
 from collections.abc import Callable
 
+from kvserver.data.steps import Steps
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
@@ -21,7 +22,7 @@ from kvserver.types.json.path import parse_path
 from kvserver.types.json.places import change_each, is_number
 from kvserver.types.json.replies import each_reply, integer_reply
 from kvserver.types.json.storage import Finish, sent
-from kvserver.types.json.work import Steps, Work
+from kvserver.types.json.work import Work
 from kvserver.types.json.writing import text_steps
 
 Number = int | float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvserver.data.steps import Steps
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON
@@ -13,7 +14,7 @@ from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.places import AT_ONCE, NO_KEY, NO_PATH, path_at, work_of, wrong_type
 from kvserver.types.json.replies import each_reply, long_reply
 from kvserver.types.json.storage import read
-from kvserver.types.json.work import Steps, pieces
+from kvserver.types.json.work import pieces
 from kvserver.types.json.writing import names_in_order
 
 _NO_OBJECT = f"{NO_PATH} or not an object"

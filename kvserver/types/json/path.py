@@ -9,13 +9,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from kvserver.data.steps import Steps
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON
 from kvserver.types.json.document import Location
 from kvserver.types.json.filters import NOTHING, walk
 from kvserver.types.json.grammar import segments_of
 from kvserver.types.json.segments import Chunks, Search, Segment, follow, location
-from kvserver.types.json.work import Steps, Work
+from kvserver.types.json.work import Work
 
 # Longer texts are refused: whatever is made of one is held for a while.
 MOST_BYTES: Final = 1 << 16

@@ -12,6 +12,7 @@ from heapq import merge
 from itertools import chain, islice, pairwise
 from typing import Final, TypeVar
 
+from kvserver.data.steps import Steps
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON
 from kvserver.resp.reply import Reply
@@ -22,7 +23,7 @@ from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.path import Path, parse_path
 from kvserver.types.json.replies import long_reply
 from kvserver.types.json.storage import Finish, edited, opened
-from kvserver.types.json.work import Steps, Work, pieces
+from kvserver.types.json.work import Work, pieces
 
 ROOT: Final = b"."
 NO_PATH: Final = "ERR Path does not exist"

@@ -7,12 +7,13 @@ from io import BytesIO
 from itertools import groupby
 from typing import Final
 
+from kvserver.data.steps import Steps
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER
 from kvserver.formats.codec import JSON
 from kvserver.resp.reply import BigNumber, Encoded, Reply, encode_pieces
 from kvserver.state.session import Session
 from kvserver.types.json.document import let_go
-from kvserver.types.json.work import Steps, Work, pieces
+from kvserver.types.json.work import Work, pieces
 
 # An array with more parts, of its own and of those within it, is encoded in steps.
 _SHORT: Final = 256

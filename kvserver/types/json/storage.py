@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kvserver.data.entries import Value
+from kvserver.data.steps import Steps, at_once
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON, JSONText
@@ -18,7 +19,7 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.json.document import Document
 from kvserver.types.json.parsing import LONG_BYTES, parse, parse_outside, parse_steps
-from kvserver.types.json.work import Steps, Work, at_once
+from kvserver.types.json.work import Work
 from kvserver.types.json.writing import weight
 
 # What is left of a command when its steps are done: it takes a short time, and gives the reply.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sys import maxsize
 
+from kvserver.data.steps import Steps
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON
@@ -17,7 +18,7 @@ from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.places import NO_PATH, change_each, existing, path_at, work_of, wrong_type
 from kvserver.types.json.replies import each_reply
 from kvserver.types.json.storage import Finish, read, sent
-from kvserver.types.json.work import Steps, Work
+from kvserver.types.json.work import Work
 
 _WITH_PATH = 4
 

@@ -13,6 +13,7 @@ from kvserver.data.entries import Value
 from kvserver.data.footprint import bytes_size
 from kvserver.data.kinds import VALUE, Form, Kind, Load
 from kvserver.data.recording import expiry_request
+from kvserver.data.steps import giving
 from kvserver.errors import DumpInvalid
 from kvserver.formats.codec import JSON, PIECE_BYTES, JSONText
 from kvserver.formats.digest import MODULE_TYPE, mix
@@ -22,7 +23,6 @@ from kvserver.formats.rdb_pieces import string_in_pieces
 from kvserver.types.json.document import Document
 from kvserver.types.json.parsing import parse, parse_outside
 from kvserver.types.json.storage import value_of
-from kvserver.types.json.work import Steps
 from kvserver.types.json.writing import text_steps, write_steps
 
 # RedisJSON calls its type so.
@@ -93,7 +93,7 @@ class DocumentKind(Kind):
 
     def rdb(self, value: JSONText | Document, *, has_modules: bool) -> Iterator[bytes]:
         if isinstance(value, Document):
-            text = yield from _empty_pieces(text_steps(value.root, has_constants=value.has_constants))
+            text = yield from giving(b"", text_steps(value.root, has_constants=value.has_constants))
         else:
             text = bytes(value)
         head, end = module_head(NAME, _TEXT_VERSIONS[-1]) if has_modules else (bytes((STRING_TYPE,)), b"")
@@ -102,17 +102,6 @@ class DocumentKind(Kind):
 
     def digest(self, value: JSONText | Document, digest: bytes) -> bytes:
         return mix(digest, (MODULE_TYPE, text_of(value)))
-
-
-def _empty_pieces(steps: Steps[bytes]) -> Generator[bytes, None, bytes]:
-    """Yield an empty piece for each step, and return what they lead to."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as ended:
-            text: bytes = ended.value
-            return text
-        yield b""
 
 
 DOCUMENT: Final = DocumentKind()

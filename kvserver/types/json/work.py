@@ -1,20 +1,17 @@
 """The work of a command on documents: what it may still look at, and the steps in which it goes on. Pure.
 
-What takes long is a generator, `Steps`, which yields where others may have their turn: each step is some hundred microseconds
-at most. Who can't let others have it takes all steps `at_once`.
+What takes long is a generator of steps (`data.steps`). Who can't let others have their turn takes all steps `at_once`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from sys import maxsize
 from typing import Final, TypeVar
 
 from kvserver.errors import CommandError
 
 T = TypeVar("T")
-# What has a result in the end.
-Steps = Generator[None, None, T]
 
 # The values that one command may look at, which takes some ten seconds. A path such as `$..*..*..*` looks at each many times.
 MOST_WORK: Final = 1 << 24
@@ -52,16 +49,6 @@ class Work:
             return False
         self._ends_at = self.left - STEP_VALUES
         return True
-
-
-def at_once(steps: Steps[T]) -> T:
-    """Take all steps, and return the result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
 
 
 def pieces(items: list[T], size: int = STEP_VALUES // 2) -> Iterator[list[T]]:

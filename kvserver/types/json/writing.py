@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from kvserver.data.steps import Steps
 from kvserver.formats.codec import JSON, PIECE_BYTES, canonical, canonical_string
-from kvserver.types.json.work import Steps
 
 # A value of a greater weight is written in steps of so much: 1 for each value in it, and for so many bytes.
 STEP_WEIGHT: Final = 512

@@ -16,6 +16,7 @@ from kvserver.containers.packed import MOST_MEMBERS, members_of, pack_members
 from kvserver.containers.sequence import Sequence
 from kvserver.data.entries import Value
 from kvserver.data.kinds import Elements, Form, Load
+from kvserver.data.steps import Steps
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -118,7 +119,7 @@ def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return value_of(List(rdb.read_list(dump_type, body, max_bytes)))
 
 
-def _load_long(dump_type: int, body: Body, max_bytes: int) -> Generator[None, None, Value]:
+def _load_long(dump_type: int, body: Body, max_bytes: int) -> Steps[Value]:
     elements = List()
     for chunk in list_chunks(dump_type, body, max_bytes):
         elements.extend(chunk)

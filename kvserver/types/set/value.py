@@ -22,6 +22,7 @@ from kvserver.containers.packed import MOST_MEMBERS, pack_members
 from kvserver.containers.table import Table
 from kvserver.data.entries import Value
 from kvserver.data.kinds import Elements, Form, Load
+from kvserver.data.steps import Steps
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -213,7 +214,7 @@ def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return _loaded(rdb.read_set(dump_type, body, max_bytes))
 
 
-def _load_long(body: Body, max_bytes: int) -> Generator[None, None, Value]:
+def _load_long(body: Body, max_bytes: int) -> Steps[Value]:
     members, count = Set((), is_intset=False), 0
     for chunk in set_chunks(body, max_bytes):
         members.add_all(chunk)

@@ -19,6 +19,7 @@ from kvserver.containers.packed import MOST_MEMBERS, pack_pairs
 from kvserver.containers.table import Table
 from kvserver.data.entries import Value
 from kvserver.data.kinds import Elements, Form, Load
+from kvserver.data.steps import Steps
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -359,7 +360,7 @@ def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return _loaded(rdb.read_zset(dump_type, body, max_bytes))
 
 
-def _load_long(body: Body, max_bytes: int) -> Generator[None, None, Value]:
+def _load_long(body: Body, max_bytes: int) -> Steps[Value]:
     chunks: list[tuple[list[bytes], list[float]]] = []
     last: list[tuple[float, bytes]] = []
     # Redis writes the greatest first.

@@ -120,9 +120,11 @@ class Group:
         self.pending.load([*columns, [consumer.name] * count, [time_ms] * count, [1] * count])
         consumer.ids.load(list(columns))
 
-    def load(self, owners: dict[Id, Consumer], deliveries: dict[Id, tuple[int, int]]) -> None:
-        """Let entries be pending, where none is yet: each with a consumer, and the time and the number of the delivery."""
-        ids = sorted(owners)
+    def load(self, ids: list[Id], owners: dict[Id, Consumer], deliveries: dict[Id, tuple[int, int]]) -> None:
+        """Let entries be pending whose ids are in order and behind all that are.
+
+        Each has a consumer, and the time and the number of its delivery.
+        """
         of_consumers: dict[bytes, list[Id]] = {}
         for identity in ids:
             of_consumers.setdefault(owners[identity].name, []).append(identity)

@@ -17,9 +17,11 @@ from typing import Final
 
 from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver._speedups.stream_nodes import read_node
+from kvserver.data.steps import Steps, at_once
 from kvserver.errors import DumpInvalid
 from kvserver.formats.listpack import write_listpack
 from kvserver.formats.rdb import BAD_FORMAT, Reader
+from kvserver.formats.rdb_chunks import Body
 from kvserver.formats.rdb_pieces import in_pieces
 from kvserver.types.stream.group_payload import read_groups, write_groups
 from kvserver.types.stream.ids import FIRST, Id
@@ -58,6 +60,11 @@ def read_stream(dump_type: int, body: bytes, max_bytes: int) -> Stream:
 
     No compressed string in it may have more than `max_bytes` bytes.
     """
+    return at_once(make_stream(dump_type, body, max_bytes))
+
+
+def make_stream(dump_type: int, body: Body, max_bytes: int) -> Steps[Stream]:
+    """`read_stream` in steps: a node each, and some hundred pending entries."""
     reader = Reader(body)
     stream = Stream()
     last: Id | None = None
@@ -70,6 +77,7 @@ def read_stream(dump_type: int, body: bytes, max_bytes: int) -> Stream:
             raise DumpInvalid(BAD_FORMAT)
         last = node.identity(-1)
         stream.entries.load(node)
+        yield
     if reader.length() != stream.length:
         raise DumpInvalid(BAD_FORMAT)
     stream.last_id = _read_id(reader)
@@ -81,7 +89,7 @@ def read_stream(dump_type: int, body: bytes, max_bytes: int) -> Stream:
         _read_id(reader)
         stream.max_deleted_id = _read_id(reader)
         stream.added = reader.length()
-    stream.groups = read_groups(reader, dump_type, max_bytes)
+    stream.groups = yield from read_groups(reader, dump_type, max_bytes)
     if dump_type == STREAM_LISTPACKS:
         for _, group in stream.groups.in_order():
             group.entries_read = distance(stream, group.last_id)

@@ -15,7 +15,7 @@ from kvserver.formats.names import as_text
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 from kvserver.types.stream.frames import LongStream, stream_of_json, stream_pieces
-from kvserver.types.stream.payload import STREAM_TYPES, read_stream, stream_in_pieces, write_stream
+from kvserver.types.stream.payload import STREAM_TYPES, make_stream, read_stream, stream_in_pieces, write_stream
 from kvserver.types.stream.stream import Stream
 
 TAG: Final = "stream"
@@ -41,7 +41,8 @@ class StreamKind(Collection):
     mark = ""
     forms: Mapping[str, Form] = {TAG: Form(stream_of_json, LongStream)}
     loads: Mapping[int, Load] = {
-        dump_type: Load(shape, partial(read_stream, dump_type)) for dump_type, shape in STREAM_TYPES.items()
+        dump_type: Load(shape, partial(read_stream, dump_type), partial(make_stream, dump_type))
+        for dump_type, shape in STREAM_TYPES.items()
     }
 
     def encoding(self, value: Stream) -> bytes:

@@ -16,6 +16,7 @@ from helpers import blocks
 from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver.data.kinds import all_kinds, kind_of, load_of_dump
 from kvserver.errors import DumpInvalid
+from kvserver.formats.rdb_chunks import LONG_HASHES, LONG_LISTS, LONG_SETS, LONG_ZSETS
 from kvserver.formats.rdb_collections import (
     HASH,
     HASH_METADATA,
@@ -26,6 +27,9 @@ from kvserver.formats.rdb_collections import (
     SET,
     ZSET_2,
 )
+from kvserver.types.stream.group import Consumer, Group
+from kvserver.types.stream.payload import STREAM_LISTPACKS_2, STREAM_TYPES, write_stream
+from kvserver.types.stream.stream import Stream
 
 DAMAGES = int(os.environ.get("KVSERVER_CHUNKS_DAMAGES", "1500"))
 SEED = int(os.environ.get("KVSERVER_CHUNKS_DAMAGES_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
@@ -52,6 +56,20 @@ def pairs(scores: list[float], names: list[bytes] | None = None) -> bytes:
 def fields(count: int, *, every: int = 3) -> bytes:
     parts = (write_length(number + 1 if number % every == 0 else 0) + write_string(b"f%d" % number) for number in range(count))
     return table(count, [part + write_string(b"v" * 9) for part in parts])
+
+
+def stream(entries: int, *, is_pending: bool) -> bytes:
+    """A stream with a group, to whose two consumers all entries, or none, were delivered."""
+    made = Stream()
+    for number in range(1, entries + 1):
+        made.entries.add((number, 0), [b"f", b"%d" % number], 100, 4096)
+    made.last_id, made.added = (entries, 0), entries
+    group = made.groups.add(b"g", Group((entries, 0)))
+    for name in (b"c", b"d"):
+        group.consumers.add(name, Consumer(name, 5))
+    for number in range(1, entries + 1 if is_pending else 1):
+        group.deliver((number, 0), b"cd"[number % 2 :][:1], 7, 1)
+    return write_stream(made)[1:]
 
 
 TIME = (1_700_000_000_000).to_bytes(8, "little")
@@ -81,6 +99,8 @@ BODIES = [
     (ZSET_2, pairs([float(number * 7919 % 3001) for number in range(3_000)])),
     (ZSET_2, pairs([1.0] * 3_000, sorted((b"m%d" % number for number in range(3_000)), reverse=True))),
     (ZSET_2, pairs([inf, 0.5, -0.0, -inf])),
+    (STREAM_LISTPACKS_2, stream(3_000, is_pending=True)),
+    (STREAM_LISTPACKS_2, stream(3_000, is_pending=False)),
 ]
 # What no collection holds, or only one without members: behind many members, and among them.
 REFUSED = [
@@ -100,6 +120,8 @@ REFUSED = [
     (ZSET_2, pairs([float(number) for number in range(3_000, 0, -1)], [b"m%d" % (number % 2_999) for number in range(3_000)])),
     (ZSET_2, pairs([float(number) for number in range(3_000)], [b"m%d" % (number % 2_999) for number in range(3_000)])),
     (ZSET_2, write_length(0)),
+    (STREAM_LISTPACKS_2, stream(1_000, is_pending=True) + b"x"),
+    (STREAM_LISTPACKS_2, stream(1_000, is_pending=True)[:-16]),
 ]
 
 
@@ -130,9 +152,9 @@ def outcome(dump_type: int, body: bytes, *, in_steps: bool) -> object:
 def test_long_types_are_those_whose_members_stand_one_by_one() -> None:
     loads = {number: load for kind in all_kinds() for number, load in kind.loads.items()}
     made_in_steps = {number for number, load in loads.items() if load.steps}
-    assert made_in_steps >= {number for number, _ in BODIES}
-    # A text before Redis 4 is all that is left out.
-    assert {load.shape for number, load in loads.items() if b"[" in load.shape and number not in made_in_steps} <= {b"[st]"}
+    assert made_in_steps == {*LONG_LISTS, *LONG_SETS, *LONG_ZSETS, *LONG_HASHES, *STREAM_TYPES}
+    # The texts of scores before Redis 4 are all that is left out, and what is no collection.
+    assert {load.shape for number, load in loads.items() if b"[" in load.shape and number not in made_in_steps} == {b"[st]"}
 
 
 @pytest.mark.parametrize(("dump_type", "body"), BODIES)
@@ -150,7 +172,9 @@ def test_what_is_refused_at_once_is_refused_in_steps(dump_type: int, body: bytes
 
 
 @pytest.mark.parametrize(
-    ("dump_type", "body", "least"), [(LIST, BODIES[0][1], 39), (SET, BODIES[4][1], 39), (HASH, BODIES[7][1], 46)]
+    ("dump_type", "body", "least"),
+    [(LIST, strings(5_000), 39), (SET, strings(5_000), 39), (HASH, strings(3_000, per=2), 46), (ZSET_2, pairs([5.0]), 2)]
+    + [(STREAM_LISTPACKS_2, stream(3_000, is_pending=is_pending), least) for is_pending, least in ((False, 30), (True, 100))],
 )
 def test_no_step_takes_more_than_some_members(dump_type: int, body: bytes, least: int) -> None:
     load = load_of_dump(dump_type)

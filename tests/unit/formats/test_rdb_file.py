@@ -12,7 +12,7 @@ from helpers.rdb_files import aux, database, entries, entry, rdb_file, read, str
 from kvserver.errors import RDBInvalid
 from kvserver.formats.codec import JSONText
 from kvserver.formats.rdb import NEWEST_VERSION_READ, dump
-from kvserver.formats.rdb_file import RDBAux, RDBEntry, RDBLibrary, RDBReader, RDBSizes
+from kvserver.formats.rdb_file import RDBAux, RDBEntry, RDBLibrary, RDBReader, RDBSizes, RDBStep
 from kvserver.formats.rdb_module import write_module_string
 from kvserver.types.set.value import SET
 
@@ -229,6 +229,24 @@ def test_long_value_in_small_pieces_takes_the_time_of_its_bytes() -> None:
     data = rdb_file(entry(b"set", body), checksum=0)
     reader = RDBReader()
     found = [item for start in range(0, len(data), 16) for item in reader.feed(data[start : start + 16])]
-    assert len(found) == 1
-    assert isinstance(found[0], RDBEntry)
-    assert dump(found[0].value)[0] == 2
+    assert found[:-1] == [RDBStep()] * (len(found) - 1)
+    assert isinstance(found[-1], RDBEntry)
+    assert dump(found[-1].value)[0] == 2
+
+
+def test_long_value_is_made_in_steps_of_the_bytes_that_came() -> None:
+    """No copy is made of these, and what stands behind it is read as ever."""
+    names = [b"%06d" % number for number in range(20_000)]
+    body = b"\2" + dumps.length(len(names), 5) + b"".join(map(string, names))
+    whole = rdb_file(entry(b"before", b"\0" + string(b"v")) + entry(b"set", body) + entry(b"behind", b"\0" + string(b"v")))
+    for size in (4_096, 50_000, len(whole)):
+        reader = RDBReader()
+        found = [item for start in range(0, len(whole), size) for item in reader.feed(whole[start : start + size])]
+        keys = [item.key for item in found if isinstance(item, RDBEntry)]
+        assert keys == [b"before", b"set", b"behind"]
+        assert found.count(RDBStep()) >= len(names) // 128
+        assert reader.offset == len(whole)
+        assert reader.is_done
+    twice = rdb_file(entry(b"set", body[: -len(names[0])] + names[0]))
+    with pytest.raises(RDBInvalid, match=f"the key b'set', type 2: no value of this type, at byte {twice.index(body[1:99])}$"):
+        list(RDBReader().feed(twice))

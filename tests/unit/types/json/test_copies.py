@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from kvserver.data.steps import at_once
 from kvserver.errors import CommandError
 from kvserver.formats.codec import MAX_DEPTH
 from kvserver.state.session import Session
 from kvserver.types.json.copies import Copies, check_depth, depth_of
-from kvserver.types.json.work import Work, at_once
+from kvserver.types.json.work import Work
 
 
 def test_copies_are_equal_and_independent(session: Session) -> None:

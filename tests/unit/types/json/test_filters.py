@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.documents import exact
+from kvserver.data.steps import at_once
 from kvserver.types.json.filters import NOTHING, equal, walk
 from kvserver.types.json.path import parse_path
 from kvserver.types.json.segments import InChunks
-from kvserver.types.json.work import Work, at_once
+from kvserver.types.json.work import Work
 
 
 def result(steps: InChunks[bool]) -> bool:

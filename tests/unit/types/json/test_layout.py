@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from kvserver.data.steps import at_once
 from kvserver.errors import CommandError
 from kvserver.types.json.layout import Layout
-from kvserver.types.json.work import at_once
 
 
 def test_layout_stands_between_the_parts_and_in_no_string() -> None:

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.documents import exact
+from kvserver.data.steps import at_once
 from kvserver.types.json.document import Document
 from kvserver.types.json.merging import merge_patch
-from kvserver.types.json.work import Work, at_once
+from kvserver.types.json.work import Work
 
 # The examples of the RFC, in its appendix A: a value, a patch, and the result.
 EXAMPLES: list[tuple[Any, Any, Any]] = [

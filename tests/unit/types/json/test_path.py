@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.documents import values
+from kvserver.data.steps import Steps, at_once
 from kvserver.errors import CommandError
 from kvserver.types.json import path as path_module
 from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.path import MOST_BYTES, parse_path
 from kvserver.types.json.segments import CHUNK
-from kvserver.types.json.work import STEP_VALUES, Steps, Work, at_once
+from kvserver.types.json.work import STEP_VALUES, Work
 
 # The RFC's compliance suite, as https://github.com/jsonpath-standard/jsonpath-compliance-test-suite has it.
 CASES = json.loads((File(__file__).parent / "rfc9535" / "cts.json").read_text(encoding="utf-8"))["tests"]

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from helpers.documents import exact
 from helpers.sessions import Server, run, text
+from kvserver.data.steps import at_once
 from kvserver.resp.reply import Error, Simple
 from kvserver.state.session import REPLAY_ID, Session
 from kvserver.types.json.document import Document
 from kvserver.types.json.places import AT_ONCE, delete_all, in_order, outermost
-from kvserver.types.json.work import Work, at_once
+from kvserver.types.json.work import Work
 
 Location = tuple[Any, ...]
 

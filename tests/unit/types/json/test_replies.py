@@ -7,9 +7,10 @@ import random
 import pytest
 
 from helpers.sessions import Server
+from kvserver.data.steps import at_once
 from kvserver.resp.reply import Encoded, Reply, Simple, encode
 from kvserver.types.json.replies import each_reply, integer_reply, long_reply
-from kvserver.types.json.work import Work, at_once
+from kvserver.types.json.work import Work
 
 
 def anything(rng: random.Random, depth: int) -> Reply:

@@ -10,6 +10,7 @@ import pytest
 from helpers.sessions import Server, run
 from kvserver.data.entries import Value
 from kvserver.data.keyspace import Keyspace
+from kvserver.data.steps import Steps, at_once
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText, canonical
 from kvserver.resp.reply import Reply
@@ -17,7 +18,7 @@ from kvserver.state.session import Session
 from kvserver.types.json.document import Document
 from kvserver.types.json.parsing import LONG_BYTES
 from kvserver.types.json.storage import TEXT_BYTES, document_of, edited, opened, read, value_of
-from kvserver.types.json.work import Steps, Work, at_once
+from kvserver.types.json.work import Work
 
 LONG = {"names": ["x" * 20] * TEXT_BYTES}
 RECORD = [b"JSON.ARRAPPEND", b"key", b"$.names", b"1"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvserver.errors import CommandError
-from kvserver.types.json.work import MOST_WORK, PIECE_VALUES, STEP_VALUES, Steps, Work, at_once, pieces
+from kvserver.types.json.work import MOST_WORK, PIECE_VALUES, STEP_VALUES, Work, pieces
 
 
 def test_too_much_work_is_refused() -> None:
@@ -25,15 +25,6 @@ def test_step_ends_when_enough_was_looked_at(values: int) -> None:
         steps += work.is_due()
     expected = 1000 * (values + PIECE_VALUES) / STEP_VALUES
     assert min(expected, 1000) == pytest.approx(steps, rel=0.2)
-
-
-def test_steps_are_taken_at_once() -> None:
-    def steps() -> Steps[int]:
-        yield
-        yield
-        return 3
-
-    assert at_once(steps()) == 3
 
 
 def test_pieces_are_all_of_a_list() -> None:

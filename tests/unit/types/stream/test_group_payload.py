@@ -8,6 +8,7 @@ from hypothesis import Phase, given, settings
 from helpers.stream_groups import some_groups, text_of
 from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver.containers.named import Named
+from kvserver.data.steps import at_once
 from kvserver.errors import DumpInvalid
 from kvserver.formats.rdb import Reader
 from kvserver.types.stream.group import Consumer, Group, Groups
@@ -21,7 +22,7 @@ ENTRY = ID + TIME + write_length(7)
 
 def loaded(body: bytes, dump_type: int = 19) -> Groups:
     reader = Reader(body)
-    groups = read_groups(reader, dump_type, 1000)
+    groups = at_once(read_groups(reader, dump_type, 1000))
     reader.end()
     return groups
 
@@ -44,6 +45,8 @@ def test_earlier_and_later_types_are_read() -> None:
         write_length(2) + ENTRY + ENTRY + write_length(1) + write_string(b"c") + TIME + write_length(1) + ID,
         write_length(0) + write_length(1) + write_string(b"c") + TIME + write_length(1) + ID,
         write_length(1) + ENTRY + write_length(1) + write_string(b"c") + TIME + write_length(2) + ID + ID,
+        # One entry is pending, and the consumer has another.
+        write_length(1) + ENTRY + write_length(1) + write_string(b"c") + TIME + write_length(1) + ID[:-1] + b"\1",
         # The same consumer twice; and what ends early.
         write_length(0) + write_length(2) + 2 * (write_string(b"c") + TIME + write_length(0)),
         write_length(1) + ENTRY,
@@ -54,6 +57,19 @@ def test_earlier_and_later_types_are_read() -> None:
 def test_what_makes_no_sense_is_refused(rest: bytes) -> None:
     with pytest.raises(DumpInvalid):
         loaded(HEAD + write_length(0) + rest)
+
+
+def test_pending_entries_may_come_in_any_order() -> None:
+    ids = [(number % 7 * 1000 + number).to_bytes(8, "big") + bytes(8) for number in range(500)]
+    rest = write_length(len(ids)) + b"".join(each + TIME + write_length(7) for each in ids)
+    own = write_length(1) + write_string(b"c") + TIME + write_length(len(ids)) + b"".join(ids)
+    group = loaded(HEAD + write_length(9) + rest + own).get(b"g")
+    assert group is not None
+    rows = [row[:3] for row in group.pending.rows()]
+    assert rows == sorted((int.from_bytes(each[:8], "big"), 0, b"c") for each in ids)
+    consumer = group.consumers.get(b"c")
+    assert consumer is not None
+    assert [row[:2] for row in consumer.ids.rows()] == [row[:2] for row in rows]
 
 
 def test_group_that_comes_twice_is_refused() -> None:
@@ -73,6 +89,6 @@ def test_consumer_without_entries_is_kept() -> None:
 @given(some_groups())
 def test_dump_comes_back(groups: Groups) -> None:
     reader = Reader(b"".join(write_groups(groups)))
-    loaded = read_groups(reader, 19, 1 << 20)
+    loaded = at_once(read_groups(reader, 19, 1 << 20))
     reader.end()
     assert text_of(loaded) == text_of(groups)
