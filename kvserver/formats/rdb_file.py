@@ -14,10 +14,21 @@ Versions 1 to 14 are read, those of Redis 1.3 to 8.8. Source: rdbLoadRio in rdb.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from io import BytesIO
 from typing import Final, NamedTuple
 
 from kvserver._speedups.crc64 import crc64
-from kvserver._speedups.rdb_parts import AS_BODY, AS_STRING, EXPIRES_MS, EXPIRES_S, FREQUENCY, IDLE, UNREAD, entries_at
+from kvserver._speedups.rdb_parts import (
+    AS_BODY,
+    AS_STRING,
+    EXPIRES_MS,
+    EXPIRES_S,
+    FREQUENCY,
+    IDLE,
+    UNREAD,
+    entries_at,
+    string_head_at,
+)
 from kvserver.data.entries import Value
 from kvserver.data.kinds import load_of_dump
 from kvserver.data.steps import giving
@@ -59,6 +70,10 @@ _SHORT_BYTES: Final = 1 << 13
 _TYPES: Final = 256
 # A longer body is made a value in steps.
 _LONG_BYTES: Final = 1 << 14
+# A longer string that is not compressed is gathered in a buffer of its own, which grows by moving pages.
+_LONG_STRING_BYTES: Final = 1 << 16
+# The first byte of a string that is an integer, or compressed.
+_ENCODED_FROM: Final = 0xC0
 
 
 class RDBAux(NamedTuple):
@@ -113,8 +128,8 @@ class RDBReader:
     - `empty_keys` counts the keys that were skipped, as Redis does, since their collections have no members.
 
     A step of the iterators takes some hundred microseconds at most, if some thousand bytes are fed at once: a long collection
-    is made in steps. A long string, and what Redis keeps in one block, are one step. No memory is taken for what is only
-    declared. A value is held once more in the form of the file, until it is whole.
+    is made in steps. A compressed string, and what Redis keeps in one block, are one step. No memory is taken for what is only
+    declared. A collection is held once more in the form of the file, until it is whole.
     """
 
     def __init__(self, max_string_bytes: int = MAX_STRING_BYTES) -> None:
@@ -276,13 +291,12 @@ class RDBReader:
             raise self._invalid(f"{dump_type} is no type and no opcode that this program reads", offset)
         key = Reader((yield from self._take(b"s"))).string(self._max_string_bytes)
         start = self.offset
+        if dump_type == STRING_TYPE and (string := (yield from self._long_string())) is not None:
+            return RDBEntry(self._database, key, string, *self._taken_before())
         extent = yield from self._extent(load.shape)
-        # Redis has -1 for none.
-        expires_at_ms = None if self._expires_at_ms == -1 else self._expires_at_ms
-        idle_s, frequency = self._idle_s, self._frequency
-        self._expires_at_ms = self._idle_s = self._frequency = None
+        before = self._taken_before()
         if load.steps is None or extent.size <= _LONG_BYTES:
-            return self._made(dump_type, key, self._taken(extent), start, expires_at_ms, idle_s, frequency)
+            return self._made(dump_type, key, self._taken(extent), start, *before)
         try:
             value = yield from giving(_STEP, load.steps(self._cut_out(extent), self._max_string_bytes))
         except DumpEmpty:
@@ -290,7 +304,15 @@ class RDBReader:
             return None
         except DumpInvalid as error:
             raise self._refusal(error, dump_type, key, start) from None
-        return RDBEntry(self._database, key, value, expires_at_ms, idle_s, frequency)
+        return RDBEntry(self._database, key, value, *before)
+
+    def _taken_before(self) -> tuple[int | None, int | None, int | None]:
+        """What stood before a key: when it expires, for how long it was not used, and how often it was."""
+        # Redis has -1 for none.
+        expires_at_ms = None if self._expires_at_ms == -1 else self._expires_at_ms
+        before = expires_at_ms, self._idle_s, self._frequency
+        self._expires_at_ms = self._idle_s = self._frequency = None
+        return before
 
     def _made(
         self,
@@ -331,6 +353,30 @@ class RDBReader:
         while not extent.is_whole(self._buffer, self._position):
             yield None
         return extent
+
+    def _long_string(self) -> Generator[None, None, bytes | None]:
+        """The next string, gathered while it comes, or None if it is not long, or is compressed."""
+        try:
+            while (head := string_head_at(self._buffer, self._position)) is None:
+                yield None
+        except ValueError:
+            # What is wrong with it is told by who reads it.
+            return None
+        position, left, length = head
+        is_plain = self._buffer[self._position] < _ENCODED_FROM
+        if not is_plain or not _LONG_STRING_BYTES < length <= self._max_string_bytes:
+            return None
+        self._position = position
+        gathered = BytesIO()
+        while True:
+            with memoryview(self._buffer) as view, view[self._position : self._position + left] as part:
+                gathered.write(part)
+                left -= len(part)
+                self._position += len(part)
+            if not left:
+                # This is no copy: it is the buffer itself.
+                return gathered.getvalue()
+            yield None
 
     def _taken(self, extent: Extent) -> bytes:
         start, self._position = self._position, self._position + extent.size

@@ -234,6 +234,33 @@ def test_long_value_in_small_pieces_takes_the_time_of_its_bytes() -> None:
     assert dump(found[-1].value)[0] == 2
 
 
+@pytest.mark.parametrize("size", [1_000, 65_536, 1 << 30])
+def test_long_string_is_gathered_while_it_comes(size: int) -> None:
+    value = bytes(range(256)) * 4_000
+    before = b"\xfc" + (5).to_bytes(8, "little")
+    whole = rdb_file(before + entry(b"long", b"\0" + string(value)) + entry(b"behind", b"\0" + string(b"v")))
+    reader = RDBReader()
+    tracemalloc.start()
+    try:
+        found = [item for start in range(0, len(whole), size) for item in reader.feed(whole[start : start + size])]
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [item for item in found if isinstance(item, RDBEntry)] == [
+        RDBEntry(0, b"long", value, 5, None, None),
+        RDBEntry(0, b"behind", b"v", None, None, None),
+    ]
+    assert reader.is_done
+    assert reader.offset == len(whole)
+    if size < len(value):
+        assert peak_bytes < 1.6 * len(value), "it is held once"
+    for cut in (100, 70_000, len(value)):
+        assert "the RDB file ends too early" in refusal(whole[:cut], size)
+    flipped = bytearray(whole)
+    flipped[500_000] ^= 1
+    assert "the checksum is wrong" in refusal(bytes(flipped), size)
+
+
 def test_long_value_is_made_in_steps_of_the_bytes_that_came() -> None:
     """No copy is made of these, and what stands behind it is read as ever."""
     names = [b"%06d" % number for number in range(20_000)]
