@@ -8,12 +8,14 @@
 /* Three bytes stand for so many at most. */
 #define LONGEST_MATCH (LONG_MATCH + 255)
 
-const char *decompress_into(const unsigned char *p, const unsigned char *end, unsigned char *to, unsigned char *limit)
+/* Take items up to the end, or until these have given `most` bytes. `start` is where the output begins, of which some may be
+   there. NULL, or what is wrong; then neither of the two places has moved. */
+static const char *expand_items(const unsigned char **from, const unsigned char *end, const unsigned char *start,
+                                unsigned char **into, const unsigned char *limit, Py_ssize_t most)
 {
-    unsigned char *start = to;
-    if (p == end)
-        return "the data has another length than it says";
-    while (p < end) {
+    const unsigned char *p = *from;
+    unsigned char *to = *into;
+    while (p < end && to - *into < most) {
         Py_ssize_t count, distance;
         unsigned char control = *p++;
         if (control < LITERAL_LIMIT) {
@@ -41,7 +43,18 @@ const char *decompress_into(const unsigned char *p, const unsigned char *end, un
         for (; count; count--, to++)
             *to = to[-distance];
     }
-    return to == limit ? NULL : "the data has another length than it says";
+    *from = p;
+    *into = to;
+    return NULL;
+}
+
+const char *decompress_into(const unsigned char *p, const unsigned char *end, unsigned char *to, unsigned char *limit)
+{
+    const char *problem;
+    if (p == end)
+        return "the data has another length than it says";
+    problem = expand_items(&p, end, to, &to, limit, PY_SSIZE_T_MAX);
+    return problem ? problem : to == limit ? NULL : "the data has another length than it says";
 }
 
 int can_be_so_long(Py_ssize_t compressed_bytes, uint64_t bytes)
@@ -76,5 +89,58 @@ LEAF(decompress)
     PyBuffer_Release(&data);
     if (!found && !PyErr_Occurred())
         PyErr_SetString(PyExc_ValueError, problem);
+    return found;
+}
+
+/* decompress_part(data, position, last, most) */
+LEAF(decompress_part)
+{
+    Py_buffer data, last;
+    Py_ssize_t position, most, room;
+    unsigned char *output, *to;
+    const unsigned char *p;
+    const char *problem;
+    PyObject *found = NULL;
+    (void)module;
+    if (nargs != 4) {
+        PyErr_SetString(PyExc_TypeError, "decompress_part takes data, a position, what came before and a length");
+        return NULL;
+    }
+    position = PyLong_AsSsize_t(args[1]);
+    if (position == -1 && PyErr_Occurred())
+        return NULL;
+    most = PyLong_AsSsize_t(args[3]);
+    if (most == -1 && PyErr_Occurred())
+        return NULL;
+    if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    if (PyObject_GetBuffer(args[2], &last, PyBUF_SIMPLE) < 0) {
+        PyBuffer_Release(&data);
+        return NULL;
+    }
+    if (position < 0 || position > data.len || most < 0 || most > PY_SSIZE_T_MAX / 2 - last.len) {
+        PyErr_SetString(PyExc_ValueError, "no such place, or too much at once");
+        goto end;
+    }
+    /* The last item may give some more than is asked for. */
+    room = most + LONGEST_MATCH;
+    output = PyMem_Malloc((size_t)(last.len + room));
+    if (!output) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    memcpy(output, last.buf, (size_t)last.len);
+    p = (const unsigned char *)data.buf + position;
+    to = output + last.len;
+    problem = expand_items(&p, (const unsigned char *)data.buf + data.len, output, &to, to + room, most);
+    if (problem)
+        PyErr_SetString(PyExc_ValueError, problem);
+    else
+        found = Py_BuildValue("(y#n)", output + last.len, (Py_ssize_t)(to - output - last.len),
+                              (Py_ssize_t)(p - (const unsigned char *)data.buf));
+    PyMem_Free(output);
+end:
+    PyBuffer_Release(&last);
+    PyBuffer_Release(&data);
     return found;
 }

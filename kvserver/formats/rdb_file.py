@@ -14,7 +14,6 @@ Versions 1 to 14 are read, those of Redis 1.3 to 8.8. Source: rdbLoadRio in rdb.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from io import BytesIO
 from typing import Final, NamedTuple
 
 from kvserver._speedups.crc64 import crc64
@@ -34,6 +33,7 @@ from kvserver.data.kinds import load_of_dump
 from kvserver.data.steps import giving
 from kvserver.errors import DumpEmpty, DumpInvalid, RDBInvalid
 from kvserver.formats.rdb import BAD_FORMAT, NEWEST_VERSION_READ, STRING_TYPE, Reader
+from kvserver.formats.rdb_longstring import LongString
 from kvserver.formats.rdb_shape import Extent
 
 MAGIC: Final = b"REDIS"
@@ -70,10 +70,6 @@ _SHORT_BYTES: Final = 1 << 13
 _TYPES: Final = 256
 # A longer body is made a value in steps.
 _LONG_BYTES: Final = 1 << 14
-# A longer string that is not compressed is gathered in a buffer of its own, which grows by moving pages.
-_LONG_STRING_BYTES: Final = 1 << 16
-# The first byte of a string that is an integer, or compressed.
-_ENCODED_FROM: Final = 0xC0
 
 
 class RDBAux(NamedTuple):
@@ -128,7 +124,7 @@ class RDBReader:
     - `empty_keys` counts the keys that were skipped, as Redis does, since their collections have no members.
 
     A step of the iterators takes some hundred microseconds at most, if some thousand bytes are fed at once: a long collection
-    is made in steps. A compressed string, and what Redis keeps in one block, are one step. No memory is taken for what is only
+    is made in steps. What Redis keeps in one block is one step. No memory is taken for what is only
     declared. A collection is held once more in the form of the file, until it is whole.
     """
 
@@ -291,7 +287,11 @@ class RDBReader:
             raise self._invalid(f"{dump_type} is no type and no opcode that this program reads", offset)
         key = Reader((yield from self._take(b"s"))).string(self._max_string_bytes)
         start = self.offset
-        if dump_type == STRING_TYPE and (string := (yield from self._long_string())) is not None:
+        try:
+            string = (yield from self._long_string()) if dump_type == STRING_TYPE else None
+        except DumpInvalid as error:
+            raise self._refusal(error, dump_type, key, start) from None
+        if string is not None:
             return RDBEntry(self._database, key, string, *self._taken_before())
         extent = yield from self._extent(load.shape)
         before = self._taken_before()
@@ -354,28 +354,24 @@ class RDBReader:
             yield None
         return extent
 
-    def _long_string(self) -> Generator[None, None, bytes | None]:
-        """The next string, gathered while it comes, or None if it is not long, or is compressed."""
+    def _long_string(self) -> Generator[RDBStep | None, None, bytes | None]:
+        """The next string, gathered while it comes, or None if it is not long."""
         try:
             while (head := string_head_at(self._buffer, self._position)) is None:
                 yield None
         except ValueError:
             # What is wrong with it is told by who reads it.
             return None
-        position, left, length = head
-        is_plain = self._buffer[self._position] < _ENCODED_FROM
-        if not is_plain or not _LONG_STRING_BYTES < length <= self._max_string_bytes:
+        string = LongString.begin(self._buffer[self._position], *head[1:], self._max_string_bytes)
+        if string is None:
             return None
-        self._position = position
-        gathered = BytesIO()
+        self._position = head[0]
         while True:
-            with memoryview(self._buffer) as view, view[self._position : self._position + left] as part:
-                gathered.write(part)
-                left -= len(part)
+            with memoryview(self._buffer) as view, view[self._position : self._position + string.left] as part:
+                string.take(part)
                 self._position += len(part)
-            if not left:
-                # This is no copy: it is the buffer itself.
-                return gathered.getvalue()
+            if not string.left:
+                return (yield from giving(_STEP, string.value()))
             yield None
 
     def _taken(self, extent: Extent) -> bytes:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from helpers import dumps
 from helpers.leaves import assert_frees_all, each_form, forms
+from kvserver._speedups.lzf import MOST_DISTANCE
 
 
 def decompress(data: bytes, length: int) -> bytes:
@@ -103,3 +104,32 @@ def test_declared_length_takes_no_memory(leaf: Callable[[bytes, int], bytes]) ->
     finally:
         tracemalloc.stop()
     assert_frees_all(lambda: leaf(b"\x00a\xe0\xff\x00", 265))
+
+
+def in_parts(form: Callable[..., tuple[bytes, int]], data: bytes, most: int) -> bytes:
+    output, position = b"", 0
+    while position < len(data):
+        part, position = form(data, position, output[-MOST_DISTANCE:], most)
+        assert 0 < len(part) < most + 300
+        output += part
+    return output
+
+
+@settings(max_examples=60)
+@given(st.binary(min_size=1, max_size=300) | repetitive.map(lambda value: value * 40), st.integers(1, 5_000))
+def test_parts_are_what_is_decompressed_at_once(value: bytes, most: int) -> None:
+    for form in forms("decompress_part").values():
+        assert in_parts(form, lzf(value), most) == value
+
+
+@each_form("decompress_part")
+def test_part_that_is_none_is_refused(leaf: Callable[..., tuple[bytes, int]]) -> None:
+    for data in (b"\x05ab", b"\xe0", b"\xe0\x01"):
+        with pytest.raises(ValueError, match="ends inside"):
+            leaf(data, 0, b"abc", 10)
+    with pytest.raises(ValueError, match="before the start"):
+        leaf(b"\x20\x03", 0, b"abc", 10)
+    assert leaf(b"\x20\x02", 0, b"abc", 10) == (b"abc", 2)
+    assert leaf(b"\x00a", 2, b"abc", 10) == (b"", 2)
+    assert leaf(b"\x00a\x00b", 0, b"", 1) == (b"a", 2)
+    assert_frees_all(lambda: leaf(b"\x00a\xe0\xff\x00", 0, b"", 265))
