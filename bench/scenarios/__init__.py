@@ -24,6 +24,7 @@ from bench.scenarios import (
     scripts,
     snapshot,
     startup,
+    takeover,
     throughput,
 )
 
@@ -41,6 +42,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     flush_stall.SCENARIO,
     handover.SCENARIO,
     history.SCENARIO,
+    takeover.SCENARIO,
     consumers.SCENARIO,
     *collections.SCENARIOS,
     scripts.SCENARIO,

@@ -144,7 +144,7 @@ def test_environment_configures_no_server(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 # Without those that have tests of their own.
-TESTED = {"throughput", "latency", "flush_stall", "library", "engines", "history", "json", "rights"}
+TESTED = {"throughput", "latency", "flush_stall", "library", "engines", "history", "takeover", "json", "rights"}
 OTHERS = sorted({scenario.name for scenario in SCENARIOS} - TESTED)
 
 
@@ -164,6 +164,14 @@ def test_history_is_measured_beside_none(tmp_path: Path) -> None:
     assert list(cases[0].rounds) == ["no history", "history"]
     assert all(list(case.rounds) == ["history"] for case in cases[1:])
     assert [case.name.partition(",")[0] for case in cases[1:]] == ["KVS.AT", "KVS.RESTORE", "disk"]
+
+
+def test_takeover_is_measured_and_its_pause_told(tmp_path: Path) -> None:
+    cases = measure(tmp_path, "takeover", "--servers", KVSERVER.name, REDIS.name).scenarios[0].cases
+    assert not [case.failed for case in cases if case.failed]
+    both, ours = [KVSERVER.name, REDIS.name], [KVSERVER.name]
+    assert [list(case.rounds) for case in cases] == [both, ours, both, ours]
+    assert cases[-1].rounds[KVSERVER.name][0].figures["paused"] >= 0
 
 
 def test_engines_are_measured_beside_the_folder_and_redis(tmp_path: Path) -> None:
