@@ -20,7 +20,7 @@ from kvserver.types.json.path import Path, parse_path
 from kvserver.types.json.places import AT_ONCE, NO_PATH, change_each, existing, path_at, work_of, wrong_type
 from kvserver.types.json.replies import each_reply, long_reply
 from kvserver.types.json.storage import Finish, read, sent
-from kvserver.types.json.work import Work
+from kvserver.types.json.work import Work, pieces
 from kvserver.types.json.writing import text_steps
 
 _NO_ARRAY: Final = "not an array"
@@ -95,12 +95,23 @@ def json_arrpop(session: Session, request: Request) -> Steps[Finish]:
         raise wrong_arity("json.arrpop")
     path = path_at(request, 2)
     index = integer(request[3]) if len(request) == _POP_WORDS else -1
+    popped: list[Location] = []
+    # The document without what was popped so far, once an array is met within which there was something.
+    left: Document | None = None
 
     def plan(document: Document, location: Location, work: Work) -> Steps[JSON]:
+        nonlocal left
         array = document.at(location)
         if not array:
             return NOTHING
-        text = yield from text_steps(array[_near(index, len(array))], has_constants=document.has_constants)
+        place = (*location, _near(index, len(array)))
+        if left is None and popped and popped[-1][: len(location)] == location:
+            left = document.draft()
+            yield from _delete_each(left, popped, work)
+        text = yield from text_steps((left or document).at(place), has_constants=document.has_constants)
+        popped.append(place)
+        if left is not None:
+            left.delete(place)
         work.spend(len(text) >> 6)
         if work.is_due():
             yield
@@ -115,6 +126,16 @@ def json_arrpop(session: Session, request: Request) -> Steps[Finish]:
 
 
 _POP_WORDS: Final = 4
+
+
+def _delete_each(document: Document, locations: list[Location], work: Work) -> Steps[None]:
+    """Remove the values at locations, one after the other."""
+    for some in pieces(locations):
+        for place in some:
+            document.delete(place)
+        work.spend(len(some))
+        if work.is_due():
+            yield
 
 
 @command("json.arrtrim", "key:key path start:integer stop:integer", "write", access="RW access update",

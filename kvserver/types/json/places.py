@@ -90,10 +90,10 @@ def change_each(
 ) -> Steps[Finish]:
     """Change the values that a command accepts of those at its path, record the call if there are any, and reply.
 
-    `plan` works out what `change` takes: it may raise CommandError, and gives NOTHING for a value that is right, but stays as
-    it is. `wrong` says what the values at a legacy path are if none is accepted, which is an error. `shape` makes the reply
-    of what `change` has given: of all that, in the order of the path, or of the last one for a legacy path. With `has_all`
-    the form of the path makes no difference.
+    `plan` works out what `change` takes: it may raise CommandError, and gives NOTHING for a value that is right, but stays
+    as it is. Both get the places in the same order, what is within a place before that. `wrong` says what the values at a
+    legacy path are if none is accepted, which is an error. `shape` makes the reply of what `change` has given: of all that,
+    in the order of the path, or of the last one for a legacy path. With `has_all` the form of the path makes no difference.
     """
     is_single = path.is_legacy and not has_all
     key, work = request[1], work_of(session)
@@ -105,7 +105,8 @@ def change_each(
         if last is None:
             raise CommandError(f"{NO_PATH} or {wrong}")
     planned: list[tuple[Location, T]] = []
-    for some in pieces((yield from in_order(locations, work))):
+    # From the end on, so that no change in a place moves another one that is still to come.
+    for some in pieces((yield from in_order(locations, work))[::-1]):
         for place in some:
             if accepts(document.at(place)):
                 outcome = yield from plan(document, place, work)
@@ -117,8 +118,7 @@ def change_each(
     replies: dict[Location, Reply] = {}
 
     def edit(target: Document, work: Work) -> Steps[Reply]:
-        # No change in a place moves another one that is still to come.
-        for some in pieces(planned[::-1]):
+        for some in pieces(planned):
             for place, outcome in some:
                 replies[place] = change(target, place, outcome)
             work.spend(len(some))

@@ -158,6 +158,26 @@ def test_place_that_is_found_twice_is_changed_once(session: Session) -> None:
     assert run(session, "JSON.GET", "k") == b"[[]]"
 
 
+@pytest.mark.parametrize(
+    ("document", "index", "popped", "left"),
+    [
+        ("[[[null]]]", -1, [b"[]", b"null", None], [[]]),
+        ("[[[1,2],[3,4]],[5]]", 0, [b"[2]", b"5", b"1", b"3", None, None, None, None, None], [[[4]], []]),
+        # What was popped last is not within what is popped of the array around.
+        ("[[[1],[2]]]", -1, [b"[]", b"1", b"2", None, None], [[[]]]),
+        ('[[{"a":[[7,8]]}],{"a":[9]}]', -1, [b'{"a":[]}', None, b"[7]", b"9", b"8", *[None] * 4], [[], {"a": []}]),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_what_is_popped_has_lost_what_was_popped_within(
+    session: Session, document: str, index: int, popped: list[object], left: object
+) -> None:
+    run(session, "JSON.SET", "k", "$", document)
+    replies = run(session, "JSON.ARRPOP", "k", "$..*", index)
+    assert json.loads(run(session, "JSON.GET", "k")) == left  # type: ignore[arg-type]
+    assert sorted(map(str, replies)) == sorted(map(str, popped))  # type: ignore[arg-type]
+
+
 def test_places_get_values_of_their_own(session: Session) -> None:
     run(session, "JSON.SET", "k", "$", '{"a":1,"b":1,"l":[[],[]]}')
     run(session, "JSON.SET", "k", "$.*", '{"x":[]}')
