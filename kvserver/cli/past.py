@@ -24,6 +24,7 @@ from kvserver.library.past import PastFolder
 from kvserver.patterns import matcher
 from kvserver.persistence.changes import Change
 from kvserver.persistence.past import Past
+from kvserver.system import now_ms
 from kvserver.types import TAGGED
 
 Print = Callable[[str], None]
@@ -65,8 +66,7 @@ def _word(word: bytes) -> str:
 
 def drop_due(past: Past) -> Databases:
     """The data of a past without the keys that had expired then."""
-    past.databases.lead()
-    while past.databases.sweep():
+    for _ in past.drop_due(past.time_ms):
         pass
     return past.databases
 
@@ -96,6 +96,9 @@ def go_back(path: str, dbfilename: str, moment: str, print_line: Print) -> None:
     _must_be_folder("restore", path)
     with ServerFolder(path, dbfilename) as folder:
         past = PastFolder(path, dbfilename).at(moment)
+        # What has expired since then would go at the next start.
+        for _ in past.drop_due(now_ms()):
+            pass
         before = folder.databases.key_count
         folder.databases.replace(past.databases.give())
         folder.databases.libraries.replace(past.databases.libraries.copy())

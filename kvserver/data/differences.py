@@ -9,7 +9,7 @@ from typing import Final
 from kvserver.data import walk
 from kvserver.data.entries import Value
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.kinds import kind_of
+from kvserver.data.kinds import kind_of, left_of
 from kvserver.patterns import Matcher
 
 ADDED = b"added"
@@ -22,19 +22,27 @@ _SHORT_BYTES: Final = 1 << 14
 def differences(one: Keyspace, other: Keyspace, matches: Matcher) -> Generator[tuple[bytes, bytes] | None, None, None]:
     """The keys that match and are not the same, and what became of each on the way from one to the other; None is a step."""
     for index in range(other.shard_count):
-        for key, value in walk.living_members(other, index):
+        for key in walk.living_keys(other, index):
             if matches(key):
-                before = one.peek_live(key)
+                before, after = (yield from _value(one, key)), (yield from _value(other, key))
                 if before is None:
                     yield key, ADDED
-                elif one.expires_at_ms(key) != other.expires_at_ms(key) or not (yield from _are_equal(before, value)):
+                elif one.expires_at_ms(key) != other.expires_at_ms(key) or not (yield from _are_equal(before, after)):
                     yield key, CHANGED
             yield None
     for index in range(one.shard_count):
-        for key, _ in walk.living_members(one, index):
-            if matches(key) and other.peek_live(key) is None:
-                yield key, REMOVED
+        for key in walk.living_keys(one, index):
+            if matches(key):
+                left = other.peek_live(key)
+                if left is None or other.living(left) is None:
+                    yield key, REMOVED
             yield None
+
+
+def _value(keyspace: Keyspace, key: bytes) -> Generator[None, None, Value | None]:
+    """Return the value of a key without the members whose time has come, or None if nothing is left."""
+    value = keyspace.peek_live(key)
+    return value if value is None or type(value) is bytes else (yield from left_of(value, keyspace.now_ms()))
 
 
 def _are_equal(one: Value, other: Value) -> Generator[None, None, bool]:

@@ -22,7 +22,7 @@ from kvserver.data.awaited import Awaited
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import Deadlines
 from kvserver.data.freeze import Cut, Overlay
-from kvserver.data.kinds import earliest_ms, fork, kind_of
+from kvserver.data.kinds import LAPSES_A_STEP, earliest_ms, fork, kind_of
 from kvserver.data.notes import Notes
 from kvserver.data.recording import Recording
 from kvserver.data.records import Records
@@ -41,8 +41,6 @@ from kvserver.data.shards import (
 from kvserver.data.uses import Uses
 from kvserver.resp.request import Request
 
-# A step of a sweep removes so many members of one value.
-LAPSES_A_STEP: Final = 32
 # A step looks at so many entries.
 ENTRIES_A_LOOK: Final = 512
 # So many keys may be noted for their members, whatever has become of them.

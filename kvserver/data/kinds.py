@@ -16,6 +16,8 @@ from kvserver.data.steps import Steps
 
 # The tag of JSON that stands for itself. It is written only where something else has to be said, too.
 VALUE: Final = "value"
+# A step removes so many members of one value since their time has come.
+LAPSES_A_STEP: Final = 32
 
 
 class LongReader(Protocol):
@@ -196,6 +198,20 @@ def fork(value: Value) -> Value:
 def earliest_ms(value: Value) -> int | None:
     """The Unix time in milliseconds from which on the first member of a value is gone, or None if no member expires."""
     return getattr(value, "earliest_ms", None)
+
+
+def left_of(value: Value, now_ms: int) -> Generator[None, None, Value | None]:
+    """Return what is left of a value at a time (Unix milliseconds), in steps: a fork if some of its members are due then.
+
+    None if no other member is left. The value stays as it is.
+    """
+    first_ms = earliest_ms(value)
+    if first_ms is None or first_ms > now_ms:
+        return value
+    left: Any = fork(value)
+    while kind_of(value).lapse(b"", left, now_ms, LAPSES_A_STEP):
+        yield
+    return left if len(left) else None
 
 
 def form_of_tag(tag: str) -> Form | None:

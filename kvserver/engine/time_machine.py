@@ -8,13 +8,14 @@ of it is fetched here and written by the command, as one record.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Final, TypeVar
 
 from kvserver.data import walk
 from kvserver.data.differences import differences
 from kvserver.data.entries import Value
-from kvserver.data.kinds import fork, kind_of
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.kinds import fork, kind_of, left_of
 from kvserver.dispatch.command import Command, unknown_command, wrong_arity
 from kvserver.dispatch.effect import (
     EFFECTS,
@@ -31,7 +32,7 @@ from kvserver.dispatch.gate import rights_error
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError, HistoryError, MediumError, Refusal
 from kvserver.formats.moment import Moment
-from kvserver.patterns import matcher
+from kvserver.patterns import Matcher, matcher
 from kvserver.persistence.changes import Changes
 from kvserver.persistence.past import FoundFrame, Past, PastLoader
 from kvserver.persistence.slices import Slices
@@ -220,6 +221,8 @@ class TimeMachine:
             await asyncio.shield(snapshots.start_flush())
         past = self._pasts.pop(moment, None) or await self._loader.load(moment)
         try:
+            # What has expired since then would go at once, and is none of the keys that there are.
+            await self._pace().run(past.drop_due(self._state.now_ms()))
             await snapshots.adopt(past.databases, "KVS.RESTORE")
         finally:
             await self._loader.release(past)
@@ -231,18 +234,27 @@ class TimeMachine:
 
     async def _fetch(self, moment: Moment, pattern: bytes, database: int) -> Fetched:
         source = (await self._past(moment)).databases[database]
-        pace, matches = self._pace(), matcher(pattern)
+        pace, now_ms = self._pace(), self._state.now_ms()
         members: dict[bytes, tuple[Value, int | None, list[Request]]] = {}
-        for index in range(source.shard_count):
-            for key, found in walk.living_members(source, index):
-                if matches(key):
-                    if len(members) >= MOST_KEYS:
-                        raise CommandError(TOO_MANY_KEYS)
-                    value, expires_at_ms = fork(found), source.expires_at_ms(key)
-                    members[key] = value, expires_at_ms, kind_of(value).recreation(key, value, expires_at_ms)
-                if pace.is_over:
-                    await pace.next()
+        for found in _members(source, matcher(pattern), now_ms):
+            if found:
+                if len(members) >= MOST_KEYS:
+                    raise CommandError(TOO_MANY_KEYS)
+                key, value = found[0], fork(found[1])
+                expires_at_ms = source.expires_at_ms(key)
+                members[key] = value, expires_at_ms, kind_of(value).recreation(key, value, expires_at_ms)
+            if pace.is_over:
+                await pace.next()
         return Fetched(members)
+
+
+def _members(source: Keyspace, matches: Matcher, now_ms: int) -> Generator[tuple[bytes, Value] | None, None, None]:
+    """The keys that match and their values, without the members that are due by now (Unix milliseconds); None is a step."""
+    for index in range(source.shard_count):
+        for key in walk.living_keys(source, index):
+            held = source.peek_live(key) if matches(key) else None
+            value = None if held is None else (yield from left_of(held, now_ms))
+            yield None if value is None else (key, value)
 
 
 def _told_frame(frame: FoundFrame) -> Reply:

@@ -6,7 +6,7 @@ write, and never changes a file. A later moment on the same way goes on from whe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
@@ -83,6 +83,19 @@ class Past:
         self.is_settled = True
         self.databases.follow()
         self.databases.stop_clock(time_ms)
+
+    def drop_due(self, time_ms: int) -> Iterator[None]:
+        """Remove what is due at a time (Unix milliseconds), in steps. No load goes on from here then.
+
+        It could not: a command that is recorded next may have run by a clock that was a little earlier.
+        """
+        self.is_settled = False
+        self.databases.stop_clock(time_ms)
+        self.databases.lead()
+        while self.databases.sweep():
+            # Nobody repeats what goes.
+            self.databases.records.take()
+            yield
 
 
 class PastLoader:

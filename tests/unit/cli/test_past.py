@@ -93,6 +93,17 @@ def test_restore_lets_a_folder_go_back_and_can_be_undone(history: WrittenHistory
         assert dict(KVStore(folder)) == {"c": "3"}
 
 
+def test_restore_brings_nothing_back_that_has_expired_since(history: WrittenHistory, capsys: Captured) -> None:
+    data = str(history.folder)
+    brief = [b"SET", b"d", b"4", b"PXAT", b"1700000008000"]
+    linked = hashlib.sha256(b"{}").hexdigest()
+    history.segment(3, (1_700_000_006_000, [put("c", "3"), brief]), linked=linked, is_live=True)
+    assert out(capsys, "show", data, "1700000007000", "d") == ['{"$kvs":{"expires_at_ms":1700000008000,"value":"4"}}']
+    [line] = out(capsys, "restore", data, "--at", "1700000007000")
+    assert line.startswith(f"{data} has 1 keys of ")
+    assert out(capsys, "dump", str(history.medium)) == ['{"c":"3"}']
+
+
 def test_restore_fails_with_the_folder_as_it_was(history: WrittenHistory, capsys: Captured) -> None:
     data = str(history.folder)
     before = history.medium.read_bytes()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from helpers.sessions import run
 from kvserver.data.databases import Databases
 from kvserver.data.differences import ADDED, CHANGED, REMOVED, differences
 from kvserver.data.keyspace import Keyspace
 from kvserver.patterns import matcher
 from kvserver.state.session import Session
+from kvserver.types.hash.value import Hash
 
 
 def keyspace() -> Keyspace:
@@ -43,6 +46,34 @@ def test_key_whose_time_has_come_is_missing() -> None:
     other.put(b"k", b"1", 1001)
     one.set_expiring(b"l", b"1", 999)
     assert found(one, other) == {b"k": ADDED}
+
+
+def hash_of(fields: Mapping[bytes, int | None]) -> Hash:
+    """A hash with these fields, each with its deadline or None."""
+    made = Hash(((field, b"v") for field in fields), is_listpack=True)
+    for field, expires_at_ms in fields.items():
+        if expires_at_ms is not None:
+            made.expire(field, expires_at_ms)
+    return made
+
+
+def test_member_whose_time_has_come_is_missing() -> None:
+    one, other = keyspace(), keyspace()
+    for key, before, after in (
+        (b"same", {b"a": None, b"due": 1000}, {b"a": None}),
+        (b"other field", {b"a": None, b"due": 1000}, {b"due": None, b"due too": 999}),
+        (b"lives", {b"a": 1001}, {b"a": None}),
+        (b"emptied", {b"a": 2000}, {b"due": 1000, b"due too": 1}),
+        (b"emptied before", {b"due": 1000}, {b"a": None}),
+        (b"emptied in both", {b"due": 1000}, {b"due": 999}),
+    ):
+        one.put(key, hash_of(before))
+        other.put(key, hash_of(after))
+    expected = {b"other field": CHANGED, b"lives": CHANGED, b"emptied": REMOVED, b"emptied before": ADDED}
+    assert found(one, other) == expected
+    # Nothing was taken out of either.
+    assert one.peek(b"same").get(b"due") == b"v"
+    assert len(other.peek(b"emptied")) == 2
 
 
 def test_equal_collections_are_the_same_in_whatever_order_they_were_filled(session: Session) -> None:

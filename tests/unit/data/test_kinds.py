@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -22,7 +23,7 @@ from helpers.toy import Numbers, registered_toy
 from kvserver import KVStore, MemoryMedium
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.footprint import EMPTY_BYTES, Footprint, entry_bytes
-from kvserver.data.kinds import all_kinds, fork, kind_of, register
+from kvserver.data.kinds import all_kinds, fork, kind_of, left_of, register
 from kvserver.data.shards import Access
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.formats import decoder
@@ -247,6 +248,27 @@ def test_value_to_be_changed_in_place_is_not_the_frozen_one(value: Numbers, expi
         assert keyspace.own(key) is owned
     assert keyspace.own(key) is owned
     assert (keyspace.expires_at_ms(key) is None) == (expires_at_ms is None and "PEXPIRE" not in words)
+
+
+def test_what_is_left_of_a_value_is_a_fork_where_members_are_due() -> None:
+    value = expiring_hash({b"%d" % number: (b"v", START_MS if number % 2 else None) for number in range(200)})
+    assert [*left_of(b"text", START_MS)] == [*left_of(value, START_MS - 1)] == []
+    steps = left_of(value, START_MS)
+    assert next(steps) is None
+    left = finished(steps)
+    assert {*left} == {b"%d" % number for number in range(0, 200, 2)}
+    assert left.deadlines is None
+    assert len(value) == 200  # type: ignore[arg-type]
+    assert finished(left_of(value, START_MS - 1)) is value
+    assert finished(left_of(expiring_hash({b"a": (b"v", START_MS)}), START_MS)) is None
+
+
+def finished(steps: Generator[None, None, Any]) -> Any:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
 
 
 def test_collection_that_becomes_empty_goes() -> None:

@@ -145,6 +145,47 @@ def test_keys_of_a_pattern_come_back_as_one_record_that_clients_hear_of(server: 
     assert wire.value("MGET", "a:1", "a:2", "a:3", "b:1") == [None, b"changed", b"new", b"changed"]
 
 
+def let_time_come(wire: Wire) -> int:
+    """Give two fields and a key an expiry that passes, beside others. Return a time at which all of that had just come."""
+    assert wire.command("DEBUG", "SET-ACTIVE-EXPIRE", 0) == b"+OK\r\n"
+    wire.command("HSET", "h:some", "a", 1, "b", 2)
+    wire.command("HSET", "h:all", "a", 1)
+    wire.command("MSET", "h:string", 1, "other", 1)
+    due_ms = now_ms(wire) + 5
+    wire.command("HPEXPIREAT", "h:some", due_ms, "FIELDS", 1, "a")
+    wire.command("HPEXPIREAT", "h:all", due_ms, "FIELDS", 1, "a")
+    wire.command("PEXPIREAT", "h:string", due_ms)
+    wait_until(lambda: now_ms(wire) > due_ms, "the time of the keys and fields")
+    return due_ms
+
+
+def test_keys_that_come_back_have_no_members_that_are_due(wire: Wire) -> None:
+    due_ms = let_time_come(wire)
+    for then in (due_ms, due_ms - 1):
+        wire.command("DEL", "h:some")
+        assert wire.value("KVS.RESTORE", then, "KEYS", "h:*") == 1
+        assert wire.value("KEYS", "h:*") == [b"h:some"]
+        # It can be changed.
+        assert wire.value("HSET", "h:some", "c", "3") == 1
+        assert wire.value("HGETALL", "h:some") == [b"b", b"2", b"c", b"3"]
+        assert wire.value("HPEXPIRETIME", "h:some", "FIELDS", 3, "a", "b", "c") == [-2, -1, -1]
+
+
+def test_all_data_comes_back_without_what_is_due(wire: Wire) -> None:
+    due_ms = let_time_come(wire)
+    for then in (due_ms, due_ms - 1):
+        assert wire.value("KVS.RESTORE", then) == wire.value("DBSIZE") == 2
+        assert sorted(wire.value("KEYS", "*")) == [b"h:some", b"other"]
+        assert wire.value("HGETALL", "h:some") == [b"b", b"2"]
+
+
+def test_differences_of_moments_know_members_that_are_due(wire: Wire) -> None:
+    due_ms = let_time_come(wire)
+    gone = [[b"h:all", b"removed"], [b"h:some", b"changed"], [b"h:string", b"removed"]]
+    assert sorted(wire.value("KVS.DIFF", due_ms - 1, due_ms)) == gone
+    assert wire.value("KVS.DIFF", due_ms, due_ms + 1) == []
+
+
 def test_what_came_back_and_the_past_that_it_came_from_change_apart(wire: Wire) -> None:
     wire.command("HSET", "h", *(word for number in range(1000) for word in (f"f{number}", number)))
     then = moment(wire)

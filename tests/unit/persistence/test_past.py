@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.histories import WrittenHistory, put
-from kvserver.cli.past import member_of
+from kvserver.cli.past import member_of, payload_of
 from kvserver.errors import HistoryError, MediumError
 from kvserver.formats.frame import encode_frame
 from kvserver.formats.moment import AtTime
@@ -103,6 +103,24 @@ def test_key_that_was_due_at_the_moment_is_missing_and_one_that_was_not_is_there
     history.segment(1, (180, [[b"del", b"k"]]))
     for time_ms, value in ((149, b"v"), (150, None), (170, None), (180, None)):
         assert history.read().at(str(time_ms)).databases[0].live(b"k") == value
+
+
+def test_what_is_due_is_dropped_in_steps(tmp_path: Path) -> None:
+    history = WrittenHistory(tmp_path)
+    history.frame(
+        1, 100, b'{"$kvs:3:t":{"$kvs":{"expires_at_ms":190,"value":"1"}},"t":{"$kvs":{"expires_at_ms":150,"value":"1"}}}', 2
+    )
+    fields = [[b"HSET", b"h", b"a", b"1", b"b", b"2"], [b"HPEXPIREAT", b"h", b"150", b"FIELDS", b"1", b"a"]]
+    history.segment(1, (110, [*fields, put("k", "1"), [b"COPY", b"h", b"g"], [b"HDEL", b"g", b"b"]]), is_live=True)
+    past = history.read().at("120")
+    assert [*past.drop_due(149)] != []
+    assert past.databases.key_count == 5
+    assert [*past.drop_due(150)] != []
+    assert b"".join(payload_of(past.databases)) == (
+        b'{"$kvs:3:t":{"$kvs":{"expires_at_ms":190,"value":"1"}},"h":{"$kvs":{"hash":{"b":"2"}}},"k":"1"}'
+    )
+    assert past.databases.records.take() == []
+    assert not past.is_settled
 
 
 def test_gap_is_told_and_what_is_before_and_behind_it_can_be_read(history: WrittenHistory) -> None:

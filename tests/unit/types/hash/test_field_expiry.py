@@ -14,7 +14,8 @@ from kvserver.containers import times
 from kvserver.containers.times import Times
 from kvserver.data.entries import Entry
 from kvserver.data.footprint import EMPTY_BYTES, Footprint
-from kvserver.data.keyspace import LAPSES_A_STEP, MOST_LAPSES
+from kvserver.data.keyspace import MOST_LAPSES
+from kvserver.data.kinds import LAPSES_A_STEP
 from kvserver.data.shards import load_shards, new_shards
 from kvserver.formats.decoder import Decoder
 from kvserver.formats.encoder import encode
