@@ -59,7 +59,7 @@ PARTS = 4
 LIVES = 3
 PATH = f"{ROOT}/dump.kvs"
 # The keys that are mostly used for each type: a string, a hash, a list, a set, a sorted set, a stream.
-KEYS_OF = {letter: [b"%b%d" % (letter.encode(), number) for number in range(2)] for letter in "khlszx"}
+KEYS_OF = {letter: [b"%b%d" % (letter.encode(), number) for number in range(2)] for letter in "bhjklstxz"}
 KEYS = KEYS_OF["any"] = [key for keys in KEYS_OF.values() for key in keys]
 READS = {
     "k": [b"GET"],

@@ -35,7 +35,7 @@ from kvserver.types import TAGGED
 
 KEYS = [b"key%d" % number for number in range(12)]
 # The keys that are mostly used for each type.
-KEYS_OF = {"any": KEYS, "h": KEYS[:2], "l": KEYS[2:4], "s": KEYS[4:7], "z": KEYS[7:10], "x": KEYS[10:]}
+KEYS_OF = {"any": KEYS, "b": KEYS[:1], "h": KEYS[:2], "l": KEYS[2:4], "s": KEYS[4:7], "z": KEYS[7:10], "x": KEYS[10:]}
 keys = st.sampled_from(KEYS)
 values: st.SearchStrategy[Value] = st.sampled_from([b"a", b"b", JSONText(b"1"), JSONText(b"[]")])
 times = st.sampled_from([0, 1, 50, 100])

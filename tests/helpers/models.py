@@ -1,4 +1,4 @@
-"""What commands make of strings and collections, said a second time: by Python's own types and the standard library's json.
+"""What commands make of values of all types, said a second time: by Python's own types and the standard library's json.
 
 Nothing of kvserver is in it but the type of a document, so that it can't share a mistake with it. It knows the commands that
 `random_call` draws, and those that they are recorded as. Values are replaced, never changed, so that a copy of the dict that
@@ -12,10 +12,12 @@ import math
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from random import Random
 from typing import Any, NamedTuple
 
-from helpers.documents import is_utf8, tagged_name
+from helpers.document_models import ERROR, DocumentModel
+from helpers.documents import as_json_text, is_utf8, tagged_name
 from kvserver.formats.codec import JSONText
 
 
@@ -23,13 +25,36 @@ class Scores(dict[bytes, float]):
     """The members of a sorted set, each with its score."""
 
 
+class Timed(NamedTuple):
+    """The value of a field of a hash, and its expiry (Unix milliseconds). That of a field without one is bytes."""
+
+    value: bytes
+    expires_at_ms: int
+
+
+class Group(NamedTuple):
+    """A consumer group: the last id, and the number of entries up to it, if that is known.
+
+    Each consumer was seen at a time (Unix milliseconds). Each pending entry has a consumer, a time, a number of deliveries.
+    """
+
+    last: str
+    read: int | None
+    consumers: Mapping[bytes, int]
+    pending: Mapping[str, tuple[bytes, int, int]]
+
+
 class Log(NamedTuple):
-    """A stream: its entries, each with fields and values in turn; the last id, the count, the greatest id that was deleted."""
+    """A stream: its entries, each with fields and values in turn; the last id, the count, the greatest id that was deleted.
+
+    It has groups by their names.
+    """
 
     entries: tuple[tuple[tuple[int, int], tuple[bytes, ...]], ...] = ()
     last: tuple[int, int] = (0, 0)
     added: int = 0
     deleted: tuple[int, int] = (0, 0)
+    groups: Mapping[bytes, Group] = {}
 
 
 class Held(NamedTuple):
@@ -48,13 +73,30 @@ class Refused(Exception):
     """The command changes nothing, since it is wrong here."""
 
 
-_INTEGER = re.compile(rb"-?[0-9]{1,18}")
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,17}")
 
 # --- What random commands are made of ---
 
 MEMBERS = (b"a", b"b", b"c", b"\0", b"\xff", b"$kvs:x", 'é\\"'.encode(), *(b"m%d" % number for number in range(9)))
 SCORES = (b"0", b"1", b"1", b"-2", b"0.1", b"3e21", b"inf", b"-inf", b"17")
-# Each row is as likely as the others.
+DOCUMENTS = (
+    "0",
+    "2.5",
+    "true",
+    "null",
+    '"text"',
+    "[]",
+    "[1,[2,3],[]]",
+    '{"a":1,"b":{"a":[4]}}',
+    '{"$kvs":0}',
+    '[[{"a":{"b":true}}]]',
+)
+PATHS = ("$", "$", "$.a", "$.*", "$..a", "$..[0]", "$.a.b", "$[-1]")
+JSON_NAMES = (
+    *("SET", "MERGE", "DEL", "CLEAR", "NUMINCRBY", "TOGGLE", "STRAPPEND"),
+    *("ARRAPPEND", "ARRINSERT", "ARRPOP", "ARRTRIM"),
+)
+# Each row is as likely as the others, of those with keys of types that are asked for.
 _ROWS = [
     row.split()
     for row in """
@@ -106,6 +148,32 @@ _ROWS = [
         XDEL x entry entry
         XTRIM x MAXLEN count
         XSETID x entry
+        APPEND b value
+        SETRANGE b offset member
+        SETBIT b offset bit
+        INCRBY b number
+        GETDEL b
+        HSET t member value
+        HSET t member value number-field number
+        HPEXPIREAT t time FIELDS 2 member member
+        HPEXPIREAT t time FIELDS 3 member member number-field
+        HPEXPIREAT t 1 FIELDS 1 member
+        HPERSIST t FIELDS 2 member member
+        HINCRBY t number-field number
+        HSETNX t member value
+        HDEL t member
+        JSON.SET j $ document
+        JSON.SET j path document
+        JSON.MERGE j path document
+        JSON.DEL j path
+        JSON.CLEAR j path
+        JSON.NUMINCRBY j path number
+        JSON.TOGGLE j path
+        JSON.STRAPPEND j path "more"
+        JSON.ARRAPPEND j path document document
+        JSON.ARRPOP j path index
+        JSON.ARRINSERT j path 0 document
+        JSON.ARRTRIM j path index index
         DEL any
         RENAME any any
         COPY any any REPLACE
@@ -121,7 +189,14 @@ _WORDS: dict[str, Callable[[Random], bytes]] = {
     "index": lambda rng: b"%d" % rng.randint(-4, 4),
     "count": lambda rng: b"%d" % rng.randint(0, 4),
     "entry": lambda rng: b"%d-%d" % (rng.choice((8, 9, 9)), rng.randint(0, 12)),
+    "offset": lambda rng: b"%d" % rng.choice((0, 1, 7, 64, 3000)),
+    "bit": lambda rng: b"%d" % rng.randint(0, 1),
+    "time": lambda rng: b"%d" % (9_000_000_000_000 + rng.randrange(9)),
+    "document": lambda rng: rng.choice(DOCUMENTS).encode(),
+    "path": lambda rng: rng.choice(PATHS).encode(),
 }
+# The letters of keys in rows.
+_LETTERS = frozenset("bhjlstxz")
 # Commands whose effect is random. What they do is what they are recorded as.
 RANDOM = frozenset((b"SPOP",))
 
@@ -129,18 +204,30 @@ RANDOM = frozenset((b"SPOP",))
 def random_call(rng: Random, keys: Mapping[str, Sequence[bytes]], value: Callable[[], bytes]) -> list[bytes]:
     """A random write to collections. `keys` has those of each type, by the first letter of its commands, and `any`.
 
-    `value` makes the words that may be any string.
+    `value` makes the words that may be any string. Nothing is drawn for types that `keys` hasn't.
     """
+    return draw(rng, rng.choice(_rows_for(frozenset(keys))), keys, {"value": value})
+
+
+def draw(
+    rng: Random, row: list[str], keys: Mapping[str, Sequence[bytes]], makers: Mapping[str, Callable[[], bytes]]
+) -> list[bytes]:
+    """A random call as a row says it: words of `keys` and `makers` stand for one of those, others for themselves."""
     request: list[bytes] = []
-    for word in rng.choice(_ROWS):
+    for word in row:
         if word in keys:
             request.append(rng.choice(keys[word if rng.random() < 0.95 else "any"]))
-        elif word == "value":
-            request.append(value())
+        elif word in makers:
+            request.append(makers[word]())
         else:
             make = _WORDS.get(word)
             request.append(make(rng) if make else word.encode())
     return request
+
+
+@cache
+def _rows_for(known: frozenset[str]) -> list[list[str]]:
+    return [row for row in _ROWS if known.issuperset(_LETTERS.intersection(row))]
 
 
 # --- What the commands do ---
@@ -203,6 +290,71 @@ def _set(state: State, key: bytes, value: bytes, option: bytes = b"", time: byte
     state[key] = Held(value, int(time) if option else None)
 
 
+def _keep_string(state: State, key: bytes, value: bytes) -> None:
+    """Let a key have a string that was changed. Its expiry stays, and so does an empty string."""
+    state[key] = Held(value, state[key].expires_at_ms if key in state else None)
+
+
+def _append(state: State, key: bytes, more: bytes) -> None:
+    _keep_string(state, key, _find(state, key, bytes) + more)
+
+
+def _setrange(state: State, key: bytes, offset: bytes, part: bytes) -> None:
+    value, start = _find(state, key, bytes), int(offset)
+    _keep_string(state, key, value[:start].ljust(start, b"\0") + part + value[start + len(part) :])
+
+
+def _setbit(state: State, key: bytes, offset: bytes, bit: bytes) -> None:
+    place, mask = int(offset) // 8, 0x80 >> int(offset) % 8
+    value = _find(state, key, bytes).ljust(place + 1, b"\0")
+    byte = value[place] & ~mask | mask * int(bit)
+    _keep_string(state, key, value[:place] + bytes((byte,)) + value[place + 1 :])
+
+
+def _incrby(state: State, key: bytes, increment: bytes) -> None:
+    present = state[key].value if key in state else b"0"
+    # A document that is a number is counted up, and stays one.
+    if not isinstance(present, bytes) or not _INTEGER.fullmatch(present):
+        raise Refused
+    _keep_string(state, key, type(present)(b"%d" % (int(present) + int(increment))))
+
+
+def _getdel(state: State, key: bytes) -> None:
+    # A document is read as its text.
+    if key in state and not isinstance(state[key].value, bytes):
+        raise Refused
+    state.pop(key, None)
+
+
+def _json(name: str, state: State, key: bytes, path: bytes, *words: bytes) -> None:
+    """What a JSON command makes of a document. A string is one, too."""
+    held = state.get(key)
+    args = [json.loads(word) for word in words]
+    if held is None:
+        if name not in ("SET", "MERGE") or path != b"$":
+            raise Refused
+        state[key] = Held(_document(args[0]))
+        return
+    if type(held.value) not in (bytes, JSONText):
+        raise Refused
+    if path == b"$" and name == "DEL":
+        del state[key]
+        return
+    if path == b"$" and name == "SET":
+        state[key] = Held(_document(args[0]), held.expires_at_ms)
+        return
+    if type(held.value) is bytes and not is_utf8(held.value):
+        raise Refused
+    model = DocumentModel(held.value.decode() if type(held.value) is bytes else json.loads(held.value))
+    if model.call(name, path.decode(), *args) == ERROR:
+        raise Refused
+    state[key] = Held(_document(model.root), held.expires_at_ms)
+
+
+def _document(root: Any) -> bytes:
+    return root.encode() if isinstance(root, str) else as_json_text(root)
+
+
 def _del(state: State, *keys: bytes) -> None:
     for key in keys:
         state.pop(key, None)
@@ -240,9 +392,28 @@ def _hdel(state: State, key: bytes, *fields: bytes) -> None:
 
 def _hincrby(state: State, key: bytes, field: bytes, increment: bytes) -> None:
     fields = _find(state, key, dict)
-    if not _INTEGER.fullmatch(present := fields.get(field, b"0")):
+    held = fields.get(field, b"0")
+    if not _INTEGER.fullmatch(present := _text_of(held)):
         raise Refused
-    _keep(state, key, fields | {field: b"%d" % (int(present) + int(increment))})
+    changed = b"%d" % (int(present) + int(increment))
+    _keep(state, key, fields | {field: held._replace(value=changed) if isinstance(held, Timed) else changed})
+
+
+def _text_of(held: bytes | Timed) -> bytes:
+    return held.value if isinstance(held, Timed) else held
+
+
+def _hpexpireat(state: State, key: bytes, time: bytes, _fields: bytes, _number: bytes, *named: bytes) -> None:
+    fields = {**_find(state, key, dict)}
+    for field in fields.keys() & {*named}:
+        fields[field] = Timed(_text_of(fields[field]), int(time))
+    # A time that has passed long ago deletes at once.
+    _keep(state, key, {field: held for field, held in fields.items() if not _is_due(held, 1)})
+
+
+def _hpersist(state: State, key: bytes, _fields: bytes, _number: bytes, *named: bytes) -> None:
+    fields = _find(state, key, dict)
+    _keep(state, key, fields | {field: _text_of(fields[field]) for field in fields.keys() & {*named}})
 
 
 def _lpush(state: State, key: bytes, *elements: bytes) -> None:
@@ -452,7 +623,13 @@ def _entry_id(text: bytes) -> tuple[int, int]:
 
 _COMMANDS: dict[bytes, Callable[..., None]] = {
     b"SET": _set,
+    b"APPEND": _append,
+    b"SETRANGE": _setrange,
+    b"SETBIT": _setbit,
+    b"INCRBY": _incrby,
+    b"GETDEL": _getdel,
     b"DEL": _del,
+    b"UNLINK": _del,
     b"FLUSHALL": lambda state: state.clear(),
     b"RENAME": _rename,
     b"COPY": _copy,
@@ -462,6 +639,8 @@ _COMMANDS: dict[bytes, Callable[..., None]] = {
     b"HSETNX": _hsetnx,
     b"HDEL": _hdel,
     b"HINCRBY": _hincrby,
+    b"HPEXPIREAT": _hpexpireat,
+    b"HPERSIST": _hpersist,
     b"LPUSH": _lpush,
     b"RPUSH": _rpush,
     b"LPUSHX": _lpushx,
@@ -493,18 +672,43 @@ _COMMANDS: dict[bytes, Callable[..., None]] = {
     b"XDEL": _xdel,
     b"XTRIM": _xtrim,
     b"XSETID": _xsetid,
+    **{b"JSON.%b" % name.encode(): partial(_json, name) for name in JSON_NAMES},
 }
+
+# --- What goes by itself ---
+
+
+def living(data: Data, now_ms: int) -> Data:
+    """Data without what is due at a time (Unix milliseconds): keys, and fields of hashes, which go with their last field."""
+    left: Data = {}
+    for number, state in data.items():
+        left[number] = {}
+        for key, held in state.items():
+            value = held.value
+            if type(value) is dict:
+                value = {field: text for field, text in value.items() if not _is_due(text, now_ms)}
+            if value != {} and not _is_due(held, now_ms):
+                left[number][key] = held._replace(value=value)
+    return left
+
+
+def _is_due(held: Any, now_ms: int) -> bool:
+    expires_at_ms = held.expires_at_ms if isinstance(held, Held | Timed) else None
+    return expires_at_ms is not None and expires_at_ms <= now_ms
+
 
 # --- What stands in a payload ---
 
 
-def payload(data: Data) -> bytes:
-    """The payload of a server's frame of this data."""
-    members = {
+def payload(data: Data, libraries: Mapping[bytes, bytes] | None = None) -> bytes:
+    """The payload of a server's frame of this data, with these texts of function libraries by their names."""
+    members: dict[str, Any] = {
         (f"$kvs:{number}:" if number else "") + tagged_name(key): _tagged(held)
         for number, state in data.items()
         for key, held in state.items()
     }
+    if libraries:
+        members["$kvs::functions"] = {tagged_name(name): tagged_name(text) for name, text in libraries.items()}
     return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -517,10 +721,11 @@ def _tagged(held: Held) -> Any:
     if isinstance(value, Log):
         last, deleted = (f"{each[0]}-{each[1]}" for each in (value.last, value.deleted))
         entries = [[f"{identity[0]}-{identity[1]}", *map(tagged_name, row)] for identity, row in value.entries]
-        stream = {"added": value.added, "entries": entries, "groups": {}, "last_id": last, "max_deleted_id": deleted}
+        groups = {tagged_name(name): _tagged_group(group) for name, group in value.groups.items()}
+        stream = {"added": value.added, "entries": entries, "groups": groups, "last_id": last, "max_deleted_id": deleted}
         return {"$kvs": {"stream": stream, **expiry}}
     if isinstance(value, dict):
-        return {"$kvs": {"hash": {tagged_name(field): tagged_name(text) for field, text in value.items()}, **expiry}}
+        return {"$kvs": {"hash": {tagged_name(field): _tagged_field(text) for field, text in value.items()}, **expiry}}
     if isinstance(value, list):
         return {"$kvs": {"list": [tagged_name(element) for element in value], **expiry}}
     if isinstance(value, set):
@@ -532,6 +737,17 @@ def _tagged(held: Held) -> Any:
     if not is_utf8(value):
         return {"$kvs": {"base64": b64encode(value).decode(), **expiry}}
     return {"$kvs": {"value": value.decode(), **expiry}} if expiry else value.decode()
+
+
+def _tagged_field(held: bytes | Timed) -> Any:
+    text = tagged_name(_text_of(held))
+    return {"expires_at_ms": held.expires_at_ms, "value": text} if isinstance(held, Timed) else text
+
+
+def _tagged_group(group: Group) -> Any:
+    consumers = sorted([tagged_name(name), seen_ms] for name, seen_ms in group.consumers.items())
+    pending = [[identity, tagged_name(consumer), *facts] for identity, (consumer, *facts) in group.pending.items()]
+    return {"consumers": consumers, "entries_read": group.read, "last_id": group.last, "pending": pending}
 
 
 def _score(score: float) -> float | str:

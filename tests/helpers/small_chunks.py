@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.models import Data, Held, Log, Scores, State
+from helpers.models import Data, Group, Held, Log, Scores, State, Timed
 from helpers.servers import IS_COMPILED
 from kvserver.containers import pages, table
 from kvserver.containers.ordered import Ordered
@@ -27,6 +27,8 @@ from kvserver.types.set import commands as set_commands
 from kvserver.types.set import value as set_value
 from kvserver.types.sorted_set import single as sorted_set_single
 from kvserver.types.sorted_set import value as sorted_set_value
+from kvserver.types.stream.group import UNKNOWN
+from kvserver.types.stream.ids import text_of
 
 _MOST_PACKED = 3
 _PACKING = (
@@ -83,12 +85,22 @@ def _python_of(value: Any) -> Any:
         return bytes(value)
     name = kind_of(value).name
     if name == "hash":
-        return dict((hash_value.fields_of(value) or {}).items())
+        fields = hash_value.fields_of(value) or {}
+        times = {field: hash_value.deadline_of(fields, field) for field in fields}
+        return {field: text if (time := times[field]) is None else Timed(text, time) for field, text in fields.items()}
     if name == "list":
         return [*(list_value.elements_of(value) or ())]
     if name == "set":
         return {*(set_value.members_of(value) or ())}
     if name == "stream":
         entries = tuple((identity, tuple(row)) for identity, row in value.entries.range())
-        return Log(entries, value.last_id, value.added, value.max_deleted_id)
+        groups = {name: _group_of(group) for name, group in value.groups.in_order()}
+        return Log(entries, value.last_id, value.added, value.max_deleted_id, groups)
     return Scores(sorted_set_value.members_of(value) or ())
+
+
+def _group_of(group: Any) -> Group:
+    read = None if group.entries_read == UNKNOWN else group.entries_read
+    consumers = {name: consumer.seen_ms for name, consumer in group.consumers.in_order()}
+    pending = {text_of(row[:2]).decode(): tuple(row[2:]) for row in group.pending.rows()}
+    return Group(text_of(group.last_id).decode(), read, consumers, pending)

@@ -25,7 +25,7 @@ LIBRARY = (
 LATER_MS = 4_000_000_000_000
 KEYS = {
     "any": [b"any", b"\xff", b"$kvs:x", b"h"],
-    **{letter: [letter.encode() + b"%d" % number for number in range(3)] for letter in "hlszx"},
+    **{letter: [letter.encode() + b"%d" % number for number in range(3)] for letter in "bhjlstxz"},
 }
 # A key of each type, in small and in large, with and without an expiry, and what is peculiar to streams.
 ALL_TYPES: list[list[bytes | str | int]] = [

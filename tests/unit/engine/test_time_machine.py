@@ -186,6 +186,27 @@ def test_differences_of_moments_know_members_that_are_due(wire: Wire) -> None:
     assert wire.value("KVS.DIFF", due_ms, due_ms + 1) == []
 
 
+def test_function_libraries_go_back_with_all_data_and_stay_where_some_keys_do(wire: Wire) -> None:
+    def load(number: int) -> None:
+        text = f"#!lua name=l\nredis.register_function('f', function() return {number} end)"
+        assert wire.command("FUNCTION", "LOAD", "REPLACE", text) == b"$1\r\nl\r\n"
+
+    wire.command("SET", "a", "1")
+    empty = moment(wire)
+    load(1)
+    first = moment(wire)
+    load(2)
+    wire.command("SET", "a", "2")
+    second = moment(wire)
+    assert wire.value("KVS.RESTORE", first, "KEYS", "*") == 1
+    assert (wire.value("GET", "a"), wire.value("FCALL", "f", 0)) == (b"1", 2)
+    for then, called in ((first, 1), (second, 2), (first, 1)):
+        assert wire.value("KVS.RESTORE", then) == 1
+        assert wire.value("FCALL", "f", 0) == called
+    assert wire.value("KVS.RESTORE", empty) == 1
+    assert wire.command("FCALL", "f", 0) == b"-ERR Function not found\r\n"
+
+
 def test_what_came_back_and_the_past_that_it_came_from_change_apart(wire: Wire) -> None:
     wire.command("HSET", "h", *(word for number in range(1000) for word in (f"f{number}", number)))
     then = moment(wire)
