@@ -7,7 +7,6 @@ and function libraries, which belong to no database: they go back with all data,
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import random
@@ -31,10 +30,10 @@ SEED = int(os.environ.get("KVSERVER_HISTORIES_SEED", "0")) or random.SystemRando
 STEPS = 60
 DATABASES = 3
 NAME = "dump.kvs"
-LETTERS = "bhjklstxz"
-KEYS_OF = {letter: [b"%b%d" % (letter.encode(), number) for number in range(3)] for letter in LETTERS}
+LETTERS = "bghjklstxz"
+KEYS_OF = {letter: [b"%b%d" % (letter.encode(), number) for number in range(2)] for letter in LETTERS}
 KEYS_OF["any"] = [key for keys in KEYS_OF.values() for key in keys]
-NAMES = (b"one", b"other", "é".encode())
+NAMES = (b"one", b"other")
 # Their outcome is random, or a long way to work out: the model takes over what they have made of the keys that they name.
 TAKEN_OVER = [
     row.split()
@@ -45,23 +44,30 @@ TAKEN_OVER = [
         GEOADD z 13.4 52.5 member
         GEOADD z -0.1 51.5 member 2.35 48.86 member
         BITOP XOR b k b
-        XGROUP CREATE x name entry
-        XGROUP CREATE x name 0 MKSTREAM
-        XGROUP CREATE x name $ ENTRIESREAD count
-        XGROUP SETID x name entry
-        XGROUP DESTROY x name
-        XGROUP CREATECONSUMER x name member
-        XGROUP DELCONSUMER x name member
-        XREADGROUP GROUP name member COUNT 3 STREAMS x >
-        XREADGROUP GROUP name member COUNT 3 STREAMS x >
-        XREADGROUP GROUP name member COUNT 3 STREAMS x >
-        XREADGROUP GROUP name member COUNT 3 NOACK STREAMS x >
-        XREADGROUP GROUP name member COUNT 3 STREAMS x 0
-        XACK x name entry entry entry
-        XCLAIM x name member 0 entry entry
-        XCLAIM x name member 0 entry FORCE JUSTID
-        XAUTOCLAIM x name member 0 0 COUNT 2
-        XADD x 9-* member value
+    """.strip().splitlines()
+]
+# So are those about one group of one stream, of which some follow each other.
+OF_GROUPS = [
+    row.split()
+    for row in """
+        XADD key 9-* member value
+        XADD key 9-* member value member value
+        XADD key MAXLEN 4 9-* member value
+        XDEL key early
+        XGROUP CREATE key group early
+        XGROUP CREATE key group $ ENTRIESREAD count
+        XGROUP SETID key group early
+        XGROUP DESTROY key group
+        XGROUP CREATECONSUMER key group consumer
+        XGROUP DELCONSUMER key group consumer
+        XREADGROUP GROUP group consumer COUNT 3 STREAMS key >
+        XREADGROUP GROUP group consumer COUNT 3 STREAMS key >
+        XREADGROUP GROUP group consumer COUNT 3 NOACK STREAMS key >
+        XREADGROUP GROUP group consumer COUNT 3 STREAMS key 0
+        XACK key group early early early
+        XCLAIM key group consumer 0 early early
+        XCLAIM key group consumer 0 early FORCE JUSTID
+        XAUTOCLAIM key group consumer 0 0 COUNT 2
     """.strip().splitlines()
 ]
 # So long before its time something that is due soon is given it. On a machine that is slower no moment before is noted.
@@ -103,38 +109,42 @@ class Life:
     def write(self) -> None:
         """Do a random write, and let the model follow where it succeeds."""
         rng = self.rng
-        number = rng.choice((0, 0, 0, 1, 2))
-        assert self.wire.command("SELECT", number) == b"+OK\r\n"
+        number = self.select()
         draw = rng.random()
-        if draw < 0.3:
+        if draw < 0.05:
             request = [b"SET", rng.choice(KEYS_OF["k"]), self.value()]
-        elif draw < 0.35:
+        elif draw < 0.08:
             expiry = [b"PXAT", b"%d" % (9_000_000_000_000 + rng.randrange(9))]
             request = [b"SET", rng.choice(KEYS_OF["any"]), self.value(), *expiry]
-        elif draw < 0.37:
+        elif draw < 0.084:
             request = rng.choice(([b"FLUSHALL"], [b"FLUSHDB"], [b"SWAPDB", b"0", b"1"]))
-        elif draw < 0.41:
+        elif draw < 0.11:
             self.write_library()
             return
-        elif draw < 0.55:
-            self.take_over(number)
+        elif draw < 0.2:
+            self.write_otherwise(number)
             return
         else:
             request = models.random_call(rng, KEYS_OF, self.value)
             while request[0] in models.RANDOM:
                 request = models.random_call(rng, KEYS_OF, self.value)
         reply = self.wire.command(*request)
-        before = copy.deepcopy(self.data)
         try:
             models.apply_in(self.data, number, request)
         except models.Refused:
-            self.data = before
+            pass
         else:
             assert not reply.startswith(b"-"), (request, reply)
 
+    def select(self) -> int:
+        """Select a database, mostly the first."""
+        number = self.rng.choice((0, 0, 0, 0, 0, 0, 1, 2))
+        assert self.wire.command("SELECT", number) == b"+OK\r\n"
+        return number
+
     def write_library(self) -> None:
         """Load a function library, or remove some."""
-        name, draw = self.rng.choice(NAMES[:2]), self.rng.random()
+        name, draw = self.rng.choice(NAMES), self.rng.random()
         if draw < 0.7:
             said = b"redis.register_function('f_%b', function() return %d end)" % (name, self.rng.randrange(9))
             text = b"#!lua name=%b\n%b" % (name, said)
@@ -147,26 +157,40 @@ class Life:
             assert self.wire.command("FUNCTION", "FLUSH") == b"+OK\r\n"
             self.libraries.clear()
 
-    def take_over(self, number: int) -> None:
-        """Do a random write, and let the model have what that has made of the keys."""
-        request = models.draw(self.rng, self.rng.choice(TAKEN_OVER), KEYS_OF, {"value": self.value, "name": self.name})
-        self.wire.command(*request)
-        for key in KEYS_OF["any"]:
-            if key in request:
-                held = read_held(self.wire, key)
-                state = self.data.setdefault(number, {})
-                if held is None:
-                    state.pop(key, None)
-                else:
-                    state[key] = held
-
-    def name(self) -> bytes:
-        return self.rng.choice(NAMES)
+    def write_otherwise(self, number: int) -> None:
+        """Do random writes whose outcome the model takes over."""
+        rng = self.rng
+        if rng.random() < 0.3:
+            requests = [models.draw(rng, rng.choice(TAKEN_OVER), KEYS_OF, {"value": self.value})]
+        else:
+            key, group = rng.choice(KEYS_OF["g"]), rng.choice(NAMES)
+            makers = {
+                "key": lambda: key,
+                "group": lambda: group,
+                "value": self.value,
+                "consumer": lambda: rng.choice(NAMES),
+                "early": lambda: b"9-%d" % rng.randrange(6),
+            }
+            requests = [[b"XGROUP", b"CREATE", key, group, b"0", b"MKSTREAM"]]
+            requests += [models.draw(rng, rng.choice(OF_GROUPS), {}, makers) for _ in range(rng.randrange(8))]
+        for request in requests:
+            self.wire.command(*request)
+        for key in {word for request in requests for word in request} & {*KEYS_OF["any"]}:
+            held = read_held(self.wire, key)
+            state = self.data.setdefault(number, {})
+            if held is None:
+                state.pop(key, None)
+            else:
+                state[key] = held
 
     def transaction(self) -> None:
         """Write some keys as one record."""
         assert self.wire.command("SELECT", 0) == b"+OK\r\n"
-        requests = [[b"SET", rng_key, self.value()] for rng_key in self.rng.sample(KEYS_OF["any"], 4)]
+        requests = [[b"SET", key, self.value()] for key in self.rng.sample(KEYS_OF["k"], 2)]
+        requests += [
+            [b"DEL", self.rng.choice(KEYS_OF["any"])],
+            [b"PEXPIREAT", self.rng.choice(KEYS_OF["any"]), b"9000000000009"],
+        ]
         self.wire.command("MULTI")
         for request in requests:
             self.wire.command(*request)
@@ -182,7 +206,7 @@ class Life:
 
     def note_as(self, time_ms: int) -> None:
         """Note that the data is the present one at a time."""
-        self.noted.append(Noted(time_ms, copy.deepcopy(self.data), {**self.libraries}))
+        self.noted.append(Noted(time_ms, models.copied(self.data), {**self.libraries}))
 
     def let_time_come(self) -> None:
         """Let the time come for some keys and fields. The moments around it are noted: nothing else is written meanwhile."""
@@ -191,7 +215,7 @@ class Life:
         assert self.wire.command("SELECT", 0) == b"+OK\r\n"
         state = self.data.setdefault(0, {})
         due_ms = self.now_ms() + SOON_MS
-        for key in rng.sample(KEYS_OF["any"], 8):
+        for key in (*KEYS_OF["h"], *KEYS_OF["t"], *rng.sample(KEYS_OF["any"], 5)):
             request = [b"PEXPIREAT", key, b"%d" % due_ms]
             if key in state and type(state[key].value) is dict and rng.random() < 0.8:
                 fields = rng.sample(sorted(state[key].value), rng.randint(1, len(state[key].value)))
@@ -205,11 +229,16 @@ class Life:
             self.snapshot()
         if rng.random() < 0.3:
             self.restart()
+        gone = {*state}
         self.data = models.living(self.data, due_ms)
+        gone -= {*self.data[0]}
         if written_ms < due_ms:
             self.note_as(due_ms)
         wait_until(lambda: self.now_ms() > due_ms, "the time that is to come")
         self.note()
+        # As in Redis, a hash is a key until somebody takes the last of its fields out whose time has come.
+        assert self.wire.command("SELECT", 0) == b"+OK\r\n"
+        wait_until(lambda: not gone or self.wire.value("EXISTS", *gone) == 0, "the end of hashes without fields")
 
     def now_ms(self) -> int:
         seconds, microseconds = map(int, self.wire.value("TIME"))
@@ -232,14 +261,16 @@ class Life:
         self.wire.close()
         self.start()
 
+    def draw_noted(self) -> Noted:
+        """A noted moment, which is often one of the last."""
+        return self.rng.choice(self.noted[-6:] if self.rng.random() < 0.5 else self.noted)
+
     def go_back(self) -> None:
         """Let the data be what it was at a noted moment."""
-        if not self.noted:
-            return
-        noted = self.rng.choice(self.noted)
+        noted = self.draw_noted()
         self.note()
         # What has expired since then stays away.
-        self.data = copy.deepcopy(models.living(noted.data, self.now_ms()))
+        self.data = models.living(noted.data, self.now_ms())
         self.libraries = {**noted.libraries}
         assert self.wire.value("KVS.RESTORE", noted.time_ms) == sum(map(len, self.data.values()))
         self.check_present()
@@ -247,16 +278,13 @@ class Life:
 
     def bring_back(self) -> None:
         """Let some keys be what they were at a noted moment, by one record."""
-        if not self.noted:
-            return
-        noted, letter = self.rng.choice(self.noted), self.rng.choice(LETTERS)
-        number = self.rng.randrange(DATABASES)
-        assert self.wire.command("SELECT", number) == b"+OK\r\n"
+        noted, begin = self.draw_noted(), self.rng.choice((*LETTERS, "", "", "")).encode()
+        number = self.select()
         alive = models.living(noted.data, self.now_ms())
-        then = {key: held for key, held in alive.get(number, {}).items() if key.startswith(letter.encode())}
-        assert self.wire.value("KVS.RESTORE", noted.time_ms, "KEYS", f"{letter}*") == len(then)
-        now = {key: held for key, held in self.data.get(number, {}).items() if not key.startswith(letter.encode())}
-        self.data[number] = {**now, **copy.deepcopy(then)}
+        then = {key: held for key, held in alive.get(number, {}).items() if key.startswith(begin)}
+        assert self.wire.value("KVS.RESTORE", noted.time_ms, "KEYS", begin + b"*") == len(then)
+        now = {key: held for key, held in self.data.get(number, {}).items() if not key.startswith(begin)}
+        self.data[number] = {**now, **then}
         self.check_present()
 
     def check_present(self) -> None:
@@ -268,7 +296,7 @@ class Life:
             assert self.wire.command("SELECT", number) == b"+OK\r\n"
             state = noted.data.get(number, {})
             keys = set(self.wire.value("KVS.AT", noted.time_ms, "KEYS", "*"))
-            # As in Redis, a hash is a key until somebody takes the last of its fields out whose time has come.
+            # Such a hash was a key, too.
             emptied = {key for key in keys - set(state) if self.wire.value("KVS.AT", noted.time_ms, "HLEN", key) == 0}
             assert keys - emptied == set(state)
             assert {key: read_held(self.wire, key, "KVS.AT", noted.time_ms) for key in state} == state
@@ -311,19 +339,19 @@ def live(life: Life) -> None:
     for _ in range(STEPS):
         draw = rng.random()
         if draw < 0.62:
-            for _ in range(rng.randrange(1, 12)):
+            for _ in range(rng.randrange(1, 20)):
                 life.write()
             life.note()
         elif draw < 0.7:
             life.transaction()
             life.note()
-        elif draw < 0.82:
+        elif draw < 0.78:
             life.snapshot()
-        elif draw < 0.87:
+        elif draw < 0.84:
             life.restart()
-        elif draw < 0.92:
+        elif draw < 0.88:
             life.go_back()
-        elif draw < 0.96:
+        elif draw < 0.94:
             life.bring_back()
         else:
             life.let_time_come()

@@ -80,16 +80,8 @@ _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,17}")
 MEMBERS = (b"a", b"b", b"c", b"\0", b"\xff", b"$kvs:x", 'é\\"'.encode(), *(b"m%d" % number for number in range(9)))
 SCORES = (b"0", b"1", b"1", b"-2", b"0.1", b"3e21", b"inf", b"-inf", b"17")
 DOCUMENTS = (
-    "0",
-    "2.5",
-    "true",
-    "null",
-    '"text"',
-    "[]",
-    "[1,[2,3],[]]",
-    '{"a":1,"b":{"a":[4]}}',
-    '{"$kvs":0}',
-    '[[{"a":{"b":true}}]]',
+    *("7", "true", "null", '"text"', "[]", "[1,[2.5,3],[]]", '{"$kvs":0}', '{"a":1,"b":{"a":[4]}}', '{"a":{"b":"x","c":[]}}'),
+    *('[{"a":{"b":true}},["y"]]', '{"a":[true,-0.5,1e300],"é":{"a":null}}'),
 )
 PATHS = ("$", "$", "$.a", "$.*", "$..a", "$..[0]", "$.a.b", "$[-1]")
 JSON_NAMES = (
@@ -153,18 +145,20 @@ _ROWS = [
         SETBIT b offset bit
         INCRBY b number
         GETDEL b
-        HSET t member value
-        HSET t member value number-field number
-        HPEXPIREAT t time FIELDS 2 member member
-        HPEXPIREAT t time FIELDS 3 member member number-field
-        HPEXPIREAT t 1 FIELDS 1 member
-        HPERSIST t FIELDS 2 member member
+        HSET t field value number-field number
+        HSET t field value field value field value
+        HPEXPIREAT t time FIELDS 2 field field
+        HPEXPIREAT t time FIELDS 3 field field number-field
+        HPEXPIREAT t 1 FIELDS 1 field
+        HPERSIST t FIELDS 2 field number-field
         HINCRBY t number-field number
-        HSETNX t member value
-        HDEL t member
+        HSETNX t field value
+        HDEL t field
+        JSON.SET j $ document
         JSON.SET j $ document
         JSON.SET j path document
         JSON.MERGE j path document
+        JSON.DEL j path
         JSON.DEL j path
         JSON.CLEAR j path
         JSON.NUMINCRBY j path number
@@ -184,6 +178,7 @@ _ROWS = [
 _WORDS: dict[str, Callable[[Random], bytes]] = {
     "member": lambda rng: rng.choice(MEMBERS),
     "score": lambda rng: rng.choice(SCORES),
+    "field": lambda rng: rng.choice((b"n1", b"a", b"b", b"\xff")),
     "number-field": lambda rng: rng.choice((b"n1", b"n2")),
     "number": lambda rng: b"%d" % rng.randint(-3, 3),
     "index": lambda rng: b"%d" % rng.randint(-4, 4),
@@ -258,6 +253,11 @@ def apply_in(data: Data, number: int, request: list[bytes]) -> None:
                 data.setdefault(int(other), {})[destination] = state[source]
         case _:
             apply(state, request)
+
+
+def copied(data: Data) -> Data:
+    """A snapshot of data, which stays as it is."""
+    return {number: {**state} for number, state in data.items()}
 
 
 def _find(state: State, key: bytes, type_: type) -> Any:
