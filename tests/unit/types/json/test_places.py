@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from helpers.document_models import ERROR, FINDS, DocumentModel, Location, Text
 from helpers.documents import exact
+from helpers.servers import parse
 from helpers.sessions import Server, run, text
 from kvserver.data.steps import at_once
-from kvserver.resp.reply import Error, Simple
+from kvserver.resp.reply import Encoded, Error, Simple
 from kvserver.state.session import REPLAY_ID, Session
 from kvserver.types.json.document import Document
 from kvserver.types.json.places import AT_ONCE, delete_all, in_order, outermost
@@ -62,6 +63,8 @@ def as_reply(name: str, path: str, reply: Any) -> Any:
 
 def as_value(name: str, reply: Any) -> Any:
     """A reply of the server, in the terms of the model."""
+    if isinstance(reply, Encoded):
+        reply = parse(reply)
     if isinstance(reply, Error):
         return ERROR
     if isinstance(reply, Simple):
@@ -176,6 +179,23 @@ def test_what_is_popped_has_lost_what_was_popped_within(
     replies = run(session, "JSON.ARRPOP", "k", "$..*", index)
     assert json.loads(run(session, "JSON.GET", "k")) == left  # type: ignore[arg-type]
     assert sorted(map(str, replies)) == sorted(map(str, popped))  # type: ignore[arg-type]
+
+
+# In place, and in steps on a draft.
+@pytest.mark.parametrize("count", [1, 3 * AT_ONCE])
+def test_pops_within_pops_of_a_long_document(count: int) -> None:
+    server = Server()
+    session = server.session()
+    document = {"a": [[[number, 2], [[3], 4]] for number in range(count)], "b": "x" * 3000}
+    run(session, "JSON.SET", "k", "$", json.dumps(document))
+    run(session, "JSON.GET", "k", "$.a[0]")
+    run(session, "COPY", "k", "copy")
+    model = DocumentModel(copy.deepcopy(document))
+    for index in (0, -1):
+        expected = as_reply("ARRPOP", "$..*", model.call("ARRPOP", "$..*", index))
+        assert as_value("ARRPOP", run(session, "JSON.ARRPOP", "k", "$..*", str(index))) == expected
+        assert document_of(server) == model.root
+    assert json.loads(run(session, "JSON.GET", "copy")) == document  # type: ignore[arg-type]
 
 
 def test_places_get_values_of_their_own(session: Session) -> None:
