@@ -22,7 +22,7 @@ from kvserver.data.kinds import kind_of
 from kvserver.errors import SourceInvalid
 from kvserver.formats.codec import JSON, JSONText, canonical, canonical_string, check_containers
 from kvserver.formats.names import bytes_of, name_of
-from kvserver.formats.tags import EXPIRY, TAG, Mapping, decode_value
+from kvserver.formats.tags import EXPIRY, EXPIRY_TIMES, TAG, Mapping, decode_value
 from kvserver.options.table import MOST_DATABASES
 
 KEY: Final = "key"
@@ -85,7 +85,7 @@ def read_line(line: bytes, mapping: Mapping) -> Member | Library:
     if type(database) is not int or not 0 <= database < MOST_DATABASES:
         raise SourceInvalid(f"{DATABASE} is no number of a database")
     expires_at_ms = members.get(EXPIRY)
-    if expires_at_ms is not None and type(expires_at_ms) is not int:
+    if expires_at_ms is not None and (type(expires_at_ms) is not int or expires_at_ms not in EXPIRY_TIMES):
         raise SourceInvalid(f"{EXPIRY} is no Unix time in milliseconds")
     if VALUE not in members:
         raise SourceInvalid(f"it has no {VALUE}")

@@ -21,7 +21,8 @@ from kvserver.formats.codec import PIECE_BYTES, JSONText, canonical, canonical_s
 
 # No tail of a tag is longer.
 TAIL_BYTES: Final = 64
-INTEGER: Final = rb"(0|-?[1-9][0-9]{0,18})"
+# A time of 64 bits. The few of that length which it leaves out are read like those that are none.
+INTEGER: Final = rb"(0|-?[1-9][0-9]{0,17}|-?[1-8][0-9]{18})"
 # The text of a piece with escapes, up to the quote that ends the string, or an escape that is cut off.
 _UNITS: Final = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u.{4})*+', re.DOTALL)
 _START: Final = re.compile(rb'"|\{"\$kvs":\{"expires_at_ms":' + INTEGER + rb',"value":"')

@@ -32,6 +32,8 @@ EXPIRY: Final = "expires_at_ms"
 _RESERVED_TEXT = RESERVED.decode()
 # The name of a key of another database than 0.
 _ELSEWHERE = re.compile(_RESERVED_TEXT.replace("$", r"\$") + r"([1-9][0-9]{0,9}):(.*)", re.DOTALL)
+# The times that 64 bits have: clients read no others, and no file of Redis holds them.
+EXPIRY_TIMES: Final = range(-(1 << 63), 1 << 63)
 TAG: Final = "$kvs"
 _VALUE_TAG_START = b'{"$kvs":'
 
@@ -201,4 +203,4 @@ def _decode_tag(members: dict[str, Any]) -> Entry | None:
     expires_at_ms = members.get(EXPIRY)
     if value is None or expires_at_ms is None:
         return value
-    return Expiring(value, expires_at_ms) if type(expires_at_ms) is int else None
+    return Expiring(value, expires_at_ms) if type(expires_at_ms) is int and expires_at_ms in EXPIRY_TIMES else None

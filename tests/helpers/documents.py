@@ -72,7 +72,7 @@ keys = st.sampled_from(AWKWARD_BYTES) | st.binary(max_size=6) | texts.map(str.en
 # What is no plain string, wrapped where a strategy gives one by chance.
 json_texts = (values | tag_like_values).map(lambda value: as_json_text([value] if isinstance(value, str) else value))
 plain_values: st.SearchStrategy[bytes] = keys | st.binary(max_size=20) | json_texts
-entries = plain_values | st.builds(Expiring, plain_values, st.integers(-(2**63), 2**63))
+entries = plain_values | st.builds(Expiring, plain_values, st.integers(-(2**63), 2**63 - 1))
 
 
 def canonical_by_json(value: Any) -> bytes:

@@ -23,7 +23,7 @@ from helpers.documents import (
     placed,
     plain_values,
 )
-from kvserver.data.entries import Entry
+from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import PayloadInvalid
 from kvserver.formats import decoder as module
 from kvserver.formats.codec import JSONText
@@ -290,6 +290,15 @@ def test_nesting_is_read_or_refused_at_every_depth(mapping: Mapping) -> None:
     assert (512, True) in outcomes
     assert (512, False) not in outcomes
     assert (100_000, True) not in outcomes
+
+
+@pytest.mark.parametrize("expires_at_ms", [9 * 10**18, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**30])
+@pytest.mark.parametrize("tag", [b'"value":"%b"', b'"value":["%b"]', b'"set":["%b"]', b'"list":["a","%b"]'])
+def test_long_value_expires_within_64_bits_or_is_a_document(expires_at_ms: int, tag: bytes) -> None:
+    payload = b'{"k":{"$kvs":{"expires_at_ms":%d,%b}}}' % (expires_at_ms, tag % (b"x" * 100_000))
+    found = decoded(payload, TAGGED, always(1 << 14))
+    assert exact(found) == exact(read_by_json(payload, TAGGED))
+    assert isinstance(found[b"k"], Expiring) == (-(2**63) <= expires_at_ms < 2**63)
 
 
 def test_member_count_is_that_of_the_object() -> None:

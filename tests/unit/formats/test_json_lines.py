@@ -95,7 +95,14 @@ def test_lines_that_are_wrong_are_refused(line: bytes, reason: str) -> None:
         read_line(line, TAGGED)
 
 
-def test_expiry_of_more_than_64_bits_comes_back() -> None:
-    found = read_line(line_of(0, b"k", Expiring(b"v", 2**70)), TAGGED)
+@pytest.mark.parametrize("expires_at_ms", [2**63 - 1, -(2**63)])
+def test_expiry_of_64_bits_comes_back(expires_at_ms: int) -> None:
+    found = read_line(line_of(0, b"k", Expiring(b"v", expires_at_ms)), TAGGED)
     assert isinstance(found, Member)
-    assert found.expires_at_ms == 2**70
+    assert found.expires_at_ms == expires_at_ms
+
+
+@pytest.mark.parametrize("expires_at_ms", [2**63, -(2**63) - 1, 2**70])
+def test_expiry_of_more_than_64_bits_is_refused(expires_at_ms: int) -> None:
+    with pytest.raises(SourceInvalid, match="no Unix time"):
+        read_line(line_of(0, b"k", Expiring(b"v", expires_at_ms)), TAGGED)

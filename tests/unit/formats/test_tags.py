@@ -27,7 +27,7 @@ from helpers.documents import (
 )
 from helpers.long_values import long_entries, short_pieces
 from kvserver.data.entries import Entry, Expiring
-from kvserver.formats.codec import JSONText
+from kvserver.formats.codec import JSONText, canonical
 from kvserver.formats.tags import Mapping, decode_value
 from kvserver.options.table import MOST_DATABASES
 from kvserver.types import PLAIN, TAGGED
@@ -144,6 +144,14 @@ def test_any_document_of_a_foreign_frame_is_read_and_stays_what_it_is(document: 
         assert exact(entry) == exact(as_json_text(document))
         assert json.loads(text) == {"$kvs": {"value": json.loads(json.dumps(document))}}
     assert exact(TAGGED.decode_entry(json.loads(text))) == exact(entry)
+
+
+@pytest.mark.parametrize("expires_at_ms", [2**63, -(2**63) - 1, 10**30])
+def test_expiry_of_more_than_64_bits_makes_no_tag(expires_at_ms: int) -> None:
+    document = {"$kvs": {"expires_at_ms": expires_at_ms, "value": "x"}}
+    entry = TAGGED.decode_entry(document)
+    assert entry == JSONText(canonical(document))
+    assert TAGGED.decode_entry(json.loads(TAGGED.encode_entry(entry))) == entry
 
 
 @quick
