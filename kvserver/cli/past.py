@@ -21,10 +21,12 @@ from kvserver.formats.encoder import encode
 from kvserver.formats.moment import show_time
 from kvserver.formats.names import name_of
 from kvserver.library.past import PastFolder
+from kvserver.media.filesystem import FileSystem, sync_names
 from kvserver.patterns import matcher
 from kvserver.persistence.changes import Change
 from kvserver.persistence.past import Past
 from kvserver.system import now_ms
+from kvserver.transfer.folder_target import new_folder
 from kvserver.types import TAGGED
 
 Print = Callable[[str], None]
@@ -108,15 +110,27 @@ def go_back(path: str, dbfilename: str, moment: str, print_line: Print) -> None:
 
 
 def back_up(path: str, dbfilename: str, target: str, print_line: Print) -> None:
-    """Write the present data of a folder, as a server has it at one instant, to a new folder. MediumError if that fails."""
+    """Write the present data of a folder, as a server has it at one instant, to a new folder. MediumError if that fails.
+
+    The new folder has another name until it is whole and durable, so that nobody ever takes half of it for a backup.
+    """
+    if not target:
+        raise UsageError("backup: an empty word names no folder (kvserver backup --help tells more)")
     _must_be_folder("backup", path)
     if os.path.lexists(target):
         raise MediumError(f"{target} is there already: name a new folder")
-    with ServerFolder(path, dbfilename, read_only=True) as folder, ServerFolder(target, dbfilename) as copy:
+    place, name = os.path.split(os.path.abspath(target))
+    spare = os.path.join(place, f".{name}.{os.getpid()}.part")
+    with ServerFolder(path, dbfilename, read_only=True) as folder, new_folder(spare, dbfilename) as copy:
         copy.databases.replace(folder.databases.give())
         copy.databases.libraries.replace(folder.databases.libraries.copy())
         count = copy.databases.key_count
         copy.append(payload_of(copy.databases), count)
+        try:
+            os.rename(spare, target)
+            sync_names(FileSystem(), place)
+        except OSError as error:
+            raise MediumError(f"cannot name the new folder {target}: {error.strerror or error}") from None
     print_line(f"{target} has the {count} keys of {path}")
 
 

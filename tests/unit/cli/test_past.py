@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from helpers.histories import WrittenHistory, put
 from helpers.servers import StartServer
 from kvserver import KVStore, ServerFolder
 from kvserver.cli.main import main
+from kvserver.media.filesystem import FileSystem
 
 Captured = pytest.CaptureFixture[str]
 
@@ -146,9 +148,32 @@ def test_backup_copies_one_instant_of_a_folder_that_a_server_uses(
         assert wire.value("LRANGE", "l", 0, -1) == [b"1", b"2"]
 
 
+def test_backup_that_fails_leaves_nothing_that_could_be_taken_for_one(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, target = str(tmp_path / "data"), str(tmp_path / "new")
+    with ServerFolder(data) as folder:
+        store = KVStore(folder)
+        store["a"] = "1"
+        store.shutdown()
+
+    def fail(*_: object, **__: object) -> int:
+        assert not (tmp_path / "new").exists()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(FileSystem, "write", fail)
+        full.setattr(FileSystem, "append", fail)
+        assert "No space left on device" in failure(capsys, "backup", data, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert out(capsys, "backup", data, target) == [f"{target} has the 1 keys of {data}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "new"]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["backup", "/nowhere", ""], "backup: an empty word names no folder"),
         (["restore", "data"], "restore: it takes the URL of an engine and a new folder, or a folder of data and --at MOMENT"),
         (["restore", "file:data"], "restore: it takes the URL of an engine and a new folder"),
         (["restore", "data", "new", "--at", "5"], "restore: it takes the URL of an engine and a new folder"),

@@ -11,10 +11,10 @@ from helpers.servers import StartServer
 from helpers.transfers import LATER_MS, LIBRARY, filled, payload, payload_in, staged
 from kvserver import KVStore, ServerFolder
 from kvserver.data.databases import Databases
-from kvserver.errors import MediumError, MediumLocked, TransferError
+from kvserver.errors import MediumError, MediumLocked, TransferError, UsageError
 from kvserver.library.folder import DBFILENAME
 from kvserver.media.filesystem import FileSystem
-from kvserver.transfer.folder_target import look_at_folder, put_into_folder
+from kvserver.transfer.folder_target import look_at_folder, new_folder, put_into_folder
 from kvserver.transfer.staging import Staging
 
 
@@ -111,4 +111,20 @@ def test_full_disk_leaves_the_data_as_it_was(tmp_path: Path, monkeypatch: pytest
         patch.setattr(FileSystem, "append", fail)
         with pytest.raises(MediumError, match="No space left"):
             put_into_folder(coming(b=b"x" * 3_000_000), str(tmp_path), DBFILENAME, replaces=False)
+        with pytest.raises(MediumError, match="No space left"):
+            put_into_folder(coming(b=b"x" * 3_000_000), str(tmp_path / "new"), DBFILENAME, replaces=False)
     assert payload_in(tmp_path) == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_folder_that_was_there_stays_where_an_import_fails(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(KeyboardInterrupt), new_folder(str(tmp_path), DBFILENAME):
+        raise KeyboardInterrupt
+    assert (tmp_path / "note").read_text() == "mine"
+
+
+def test_empty_word_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="an empty word names no folder"):
+        look_at_folder("")
