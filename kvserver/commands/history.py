@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.data import walk
 from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command, wrong_arity
-from kvserver.dispatch.effect import Compare, Effect, Fetch, Fetched, GoBack, ListFrames, LookBack, TellChanges
+from kvserver.dispatch.effect import Compare, Effect, Fetch, Fetched, GoBack, ListFrames, LookBack, Recreated, TellChanges
 from kvserver.errors import CommandError, HistoryError
 from kvserver.formats.moment import Moment, parse_moment
-from kvserver.patterns import matcher
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
@@ -65,26 +63,22 @@ def restore(session: Session, request: Request) -> Reply | Effect:
     fetched = session.take_ready(request)
     if isinstance(fetched, CommandError):
         raise fetched
-    if isinstance(fetched, Fetched) and pattern is not None:
-        return _bring_back(session.keyspace, pattern, fetched)
+    if isinstance(fetched, Fetched):
+        changes = fetched.changes()
+        if changes is not None:
+            _bring_back(session.keyspace, changes)
+            return fetched.count
     moment = moment_of(session, request[1])
     return GoBack(moment) if pattern is None else Fetch(moment, pattern)
 
 
-def _bring_back(keyspace: Keyspace, pattern: bytes, fetched: Fetched) -> int:
-    """Let the keys that match a pattern be those that were fetched. Return how many of them there are now."""
-    members, matches = fetched.members, matcher(pattern)
-    gone = [key for some in walk.all_keys(keyspace) for key in some if matches(key) and key not in members]
-    now_ms, count = keyspace.now_ms(), 0
-    for key, (value, expires_at_ms, requests) in members.items():
-        if expires_at_ms is None or expires_at_ms > now_ms:
-            keyspace.put_recreated(key, value, expires_at_ms, requests)
-            count += 1
+def _bring_back(keyspace: Keyspace, changes: dict[bytes, Recreated | None]) -> None:
+    """Let keys be what they were."""
+    for key, then in changes.items():
+        if then is not None:
+            keyspace.put_recreated(key, *then)
         elif keyspace.peek(key) is not None:
-            gone.append(key)
-    for key in gone:
-        keyspace.remove(key)
-    return count
+            keyspace.remove(key)
 
 
 @command("kvs.log", "key:key COUNT=count:integer?", "readonly noscript no_multi", access="RO access",

@@ -9,7 +9,7 @@ from typing import Final
 from kvserver.data import walk
 from kvserver.data.entries import Value
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.kinds import kind_of, left_of
+from kvserver.data.kinds import fork, kind_of, left_of
 from kvserver.patterns import Matcher
 
 ADDED = b"added"
@@ -52,8 +52,9 @@ def _are_equal(one: Value, other: Value) -> Generator[None, None, bool]:
     if max(kind_of(one).size_bytes(one), kind_of(other).size_bytes(other)) <= _SHORT_BYTES:
         return kind_of(one).json(one) == kind_of(other).json(other)
     first, second = hashlib.sha256(), hashlib.sha256()
-    yield from _mix(one, first)
-    yield from _mix(other, second)
+    # Commands may change one of them between two steps.
+    yield from _mix(fork(one), first)
+    yield from _mix(fork(other), second)
     return first.digest() == second.digest()
 
 

@@ -7,6 +7,7 @@ tenth of a server's start or more, and named tuples would pass for replies, some
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, get_args
 
@@ -322,13 +323,25 @@ class Fetch(Postpone):
         self.pattern = pattern
 
 
-class Fetched(NamedTuple):
-    """What a Fetch has found: each key with its value, its expiry (Unix milliseconds) or None, and what recreates it.
+class Recreated(NamedTuple):
+    """A value that is independent of any others, its expiry (Unix milliseconds) or None, and the requests that store it."""
 
-    The values are independent of any others.
-    """
+    value: Value
+    expires_at_ms: int | None
+    requests: list[Request]
 
-    members: dict[bytes, tuple[Value, int | None, list[Request]]]
+
+class Fetched(ABC):
+    """What a Fetch has found. `count` is the number of keys that matched then, and that are not due by now."""
+
+    count: int
+
+    @abstractmethod
+    def changes(self) -> dict[bytes, Recreated | None] | None:
+        """The keys that are not what they were, each as it was, or None if it was not there or is due by now.
+
+        It is asked once, when the command runs. None if they have to be fetched anew. CommandError if they are too many.
+        """
 
 
 class BeginPause(_Effect):

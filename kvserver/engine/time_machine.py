@@ -8,14 +8,10 @@ of it is fetched here and written by the command, as one record.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from kvserver.data import walk
 from kvserver.data.differences import differences
-from kvserver.data.entries import Value
-from kvserver.data.keyspace import Keyspace
-from kvserver.data.kinds import fork, kind_of, left_of
 from kvserver.dispatch.command import Command, unknown_command, wrong_arity
 from kvserver.dispatch.effect import (
     EFFECTS,
@@ -30,9 +26,10 @@ from kvserver.dispatch.effect import (
 )
 from kvserver.dispatch.gate import rights_error
 from kvserver.dispatch.table import CommandTable
+from kvserver.engine.comeback import Comeback
 from kvserver.errors import CommandError, HistoryError, MediumError, Refusal
 from kvserver.formats.moment import Moment
-from kvserver.patterns import Matcher, matcher
+from kvserver.patterns import matcher
 from kvserver.persistence.changes import Changes
 from kvserver.persistence.past import FoundFrame, Past, PastLoader
 from kvserver.persistence.slices import Slices
@@ -40,6 +37,7 @@ from kvserver.persistence.snapshots import Snapshots
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import SCRIPT_ID, ServerState, Session
+from kvserver.state.written import Written
 
 T = TypeVar("T")
 
@@ -47,11 +45,6 @@ T = TypeVar("T")
 KEPT_S: Final = 60.0
 # KVS.DIFF needs two.
 _KEPT: Final = 2
-# KVS.RESTORE KEYS brings back no more, since that is one step.
-MOST_KEYS: Final = 100_000
-TOO_MANY_KEYS: Final = (
-    f"ERR more than {MOST_KEYS} keys matched then, which are too many for one step: name fewer, or go back with all data"
-)
 OTHER_KEYS: Final = b"(and other keys)"
 # What is longer is cut where a change is told.
 _SHOWN_BYTES: Final = 4096
@@ -233,28 +226,11 @@ class TimeMachine:
         return self._told(self._fetch(effect.moment, effect.pattern, session.keyspace.number))
 
     async def _fetch(self, moment: Moment, pattern: bytes, database: int) -> Fetched:
-        source = (await self._past(moment)).databases[database]
-        pace, now_ms = self._pace(), self._state.now_ms()
-        members: dict[bytes, tuple[Value, int | None, list[Request]]] = {}
-        for found in _members(source, matcher(pattern), now_ms):
-            if found:
-                if len(members) >= MOST_KEYS:
-                    raise CommandError(TOO_MANY_KEYS)
-                key, value = found[0], fork(found[1])
-                expires_at_ms = source.expires_at_ms(key)
-                members[key] = value, expires_at_ms, kind_of(value).recreation(key, value, expires_at_ms)
-            if pace.is_over:
-                await pace.next()
-        return Fetched(members)
-
-
-def _members(source: Keyspace, matches: Matcher, now_ms: int) -> Generator[tuple[bytes, Value] | None, None, None]:
-    """The keys that match and their values, without the members that are due by now (Unix milliseconds); None is a step."""
-    for index in range(source.shard_count):
-        for key in walk.living_keys(source, index):
-            held = source.peek_live(key) if matches(key) else None
-            value = None if held is None else (yield from left_of(held, now_ms))
-            yield None if value is None else (key, value)
+        past, state, matches = await self._past(moment), self._state, matcher(pattern)
+        written = Written(state.databases, database, matches, state.commands)
+        comeback = Comeback(past, state.databases[database], matches, written, state.now_ms())
+        await comeback.find(self._pace())
+        return comeback
 
 
 def _told_frame(frame: FoundFrame) -> Reply:

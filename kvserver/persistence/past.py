@@ -77,6 +77,11 @@ class Past:
     def databases(self) -> Databases:
         return self.state.databases
 
+    @property
+    def place(self) -> tuple[bool, int, int, int]:
+        """The moment that the data is that of: it is another one, or none, as soon as the data changes."""
+        return self.is_settled, self.time_ms, self.segment, self.offset
+
     def settle(self, time_ms: int) -> None:
         """Let it be this time (Unix milliseconds): what is due then is missing, and nothing goes."""
         self.time_ms = time_ms

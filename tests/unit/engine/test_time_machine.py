@@ -164,7 +164,7 @@ def test_keys_that_come_back_have_no_members_that_are_due(wire: Wire) -> None:
     for then in (due_ms, due_ms - 1):
         wire.command("DEL", "h:some")
         assert wire.value("KVS.RESTORE", then, "KEYS", "h:*") == 1
-        assert wire.value("KEYS", "h:*") == [b"h:some"]
+        assert [wire.value("EXISTS", key) for key in ("h:some", "h:all", "h:string")] == [1, 0, 0]
         # It can be changed.
         assert wire.value("HSET", "h:some", "c", "3") == 1
         assert wire.value("HGETALL", "h:some") == [b"b", b"2", b"c", b"3"]
@@ -284,6 +284,8 @@ def test_server_without_a_history_says_so_and_its_frames_can_be_read(start_serve
 
 def test_time_at_which_no_journal_was_written_is_refused(server: ServerProcess, wire: Wire) -> None:
     wire.command("SET", "k", "1")
+    # What follows has another time than this record.
+    moment(wire)
     assert wire.command("CONFIG", "SET", "appendonly", "no") == b"+OK\r\n"
     wire.command("SET", "k", "2")
     second = moment(wire)
