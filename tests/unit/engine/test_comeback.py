@@ -161,3 +161,15 @@ def test_present_is_the_past_whatever_is_written_between_the_steps() -> None:
                 scene.now.keyspace.put_recreated(key, *then)
         assert content(scene.now.keyspace) == content(scene.then.keyspace)
         assert found.count == len(scene.then.keyspace)
+
+
+@pytest.mark.parametrize(("name", "words"), [("HSET", ("f{}", "v")), ("SADD", ("m{}",)), ("ZADD", ("{}", "m{}"))])
+def test_long_value_may_change_while_it_is_compared(scene: Scene, name: str, words: tuple[str, ...]) -> None:
+    for start in range(0, 4000, 1000):
+        scene.both(name, "long", *(word.format(number) for number in range(start, start + 1000) for word in words))
+    found = scene.begin()
+    for number, _ in enumerate(found._find(), 5000):
+        for member in (f"{number}", f"{number - 5000}"):
+            run(scene.session, name, "long", *(word.format(member) for word in words))
+    value = scene.then.keyspace.peek(b"long")
+    assert shown(found.changes()) == {b"long": (kind_of(value).json(value)[1], None)}
