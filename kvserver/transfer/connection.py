@@ -57,7 +57,9 @@ class Connection:
         self._socket.settimeout(REPLY_TIMEOUT_S)
         try:
             if parts.password:
-                self.call(b"AUTH", unquote(parts.username or "default").encode(), unquote(parts.password).encode())
+                # Redis before 6 knows no users.
+                user = [unquote(parts.username).encode()] if parts.username else []
+                self.call(b"AUTH", *user, unquote(parts.password).encode())
         except BaseException:
             self._socket.close()
             raise
@@ -75,10 +77,11 @@ class Connection:
             if parts.scheme == "rediss":
                 return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
             return connection
-        except OSError as error:
+        # A host or a path that can be none of its kind is a ValueError.
+        except (OSError, ValueError) as error:
             if connection:
                 connection.close()
-            raise TransferError(f"cannot connect to {self.url}: {error.strerror or error}") from None
+            raise TransferError(f"cannot connect to {self.url}: {getattr(error, 'strerror', None) or error}") from None
 
     def __enter__(self) -> Self:
         return self

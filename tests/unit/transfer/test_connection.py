@@ -114,6 +114,31 @@ def test_url_that_means_no_server_is_told(url: str, told: str) -> None:
         Connection(url)
 
 
+def test_password_without_a_user_is_one_word_as_redis_takes_it_before_version_6() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sent: list[bytes] = []
+
+        def answer() -> None:
+            for _ in range(2):
+                peer, _ = listener.accept()
+                with peer:
+                    sent.append(peer.recv(1 << 16))
+                    peer.sendall(b"+OK\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        for login in (":pw", "me:pw"):
+            Connection(f"redis://{login}@127.0.0.1:{listener.getsockname()[1]}").close()
+        answering.join(20)
+    assert sent == [b"*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n", b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$2\r\npw\r\n"]
+
+
+@pytest.mark.parametrize("url", ["redis://a..b", f"redis://{'a' * 64}", "unix:///a%00b"])
+def test_name_that_no_host_can_have_is_told(url: str) -> None:
+    with pytest.raises(TransferError, match="cannot connect to "):
+        Connection(url)
+
+
 def test_server_that_is_not_there_or_goes_is_told() -> None:
     port = free_port()
     with pytest.raises(TransferError, match=rf"cannot connect to redis://127\.0\.0\.1:{port}: Connection refused"):
