@@ -11,7 +11,7 @@ import select
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 import hiredis
@@ -42,6 +42,10 @@ class Orders(NamedTuple):
     pauses: bool
     pause_s: float
     replaces: bool
+
+
+class _NeverThere(TransferError):
+    """The data of the source has not come to the target, and will not."""
 
 
 class Terminal:
@@ -93,12 +97,18 @@ def take_over(source_url: str, target_url: str, orders: Orders, terminal: Termin
     with Connection(source_url) as source, Connection(target_url) as target:
         _check(source, target)
         with _logged_in(target, login):
-            if not _follows(target, login):
+            begins = not _follows(target, login)
+            if begins:
                 _check_replaced(target, orders)
                 target.call(b"REPLICAOF", login.host.encode(), b"%d" % login.port)
             terminal.say(f"{target.url} follows {source.url}, which is only read")
             try:
                 _watch(source, target, orders, terminal)
+            except _NeverThere:
+                # Otherwise it would go on trying, and replace its data at some later time.
+                if begins:
+                    target.call(b"REPLICAOF", b"NO", b"ONE")
+                raise
             except KeyboardInterrupt:
                 if not terminal.is_sure():
                     raise TransferError(f"not switched: {_ASIDE}") from None
@@ -185,7 +195,8 @@ def _watch(source: Connection, target: Connection, orders: Orders, terminal: Ter
             if error := fields.get("master_link_error"):
                 terminal.show(error)
                 if time.monotonic() > ends_at_s or _is_final(target):
-                    raise TransferError(f"{target.url} can't follow {source.url}: {error}")
+                    reason = f"{target.url} can't follow {source.url}: {error}"
+                    raise TransferError(f"{reason}; {_ASIDE}") if has_told else _NeverThere(reason)
         if terminal.has_entered(LOOK_S):
             return
 
@@ -226,8 +237,7 @@ def _switch(source: Connection, target: Connection, orders: Orders, terminal: Te
             )
     except BaseException:
         if orders.pauses:
-            source.call(b"CLIENT", b"UNPAUSE")
-            terminal.say("the pause of the source has ended")
+            _end_pause(source, orders, terminal)
         raise
     keys = target.info("keyspace")
     count = sum(int(each.partition(",")[0].removeprefix("keys=")) for each in keys.values())
@@ -247,12 +257,27 @@ def _pause(source: Connection, orders: Orders) -> int:
     for words in ([b"WRITE"], []):
         # Older sources know a pause of all commands alone, which holds this connection as well: so all is said at once.
         source.call(b"MULTI")
-        source.call(b"CLIENT", b"PAUSE", b"%d" % (orders.pause_s * 1000), *words)
-        source.call(b"INFO", b"replication")
+        try:
+            source.call(b"CLIENT", b"PAUSE", b"%d" % (orders.pause_s * 1000), *words)
+            source.call(b"INFO", b"replication")
+        except TransferError:
+            with suppress(TransferError):
+                source.call(b"DISCARD")
+            raise
         paused, told = source.call(b"EXEC")
         if not isinstance(paused, hiredis.ReplyError):
             return _offset_in(told)
     raise TransferError(f"{source.url} can't pause its clients: {paused}; --no-pause switches without")
+
+
+def _end_pause(source: Connection, orders: Orders, terminal: Terminal) -> None:
+    """End the pause, or tell when it ends by itself: what has failed before that is what matters."""
+    try:
+        source.call(b"CLIENT", b"UNPAUSE")
+    except TransferError as error:
+        terminal.say(f"a pause of the source ends by itself within {orders.pause_s:g} s: {error}")
+    else:
+        terminal.say("the pause of the source has ended")
 
 
 def _offset_in(told: bytes) -> int:

@@ -26,6 +26,9 @@ from helpers.servers import (
     kvserver_environment,
     wait_until,
 )
+from kvserver.cli import takeover
+from kvserver.cli.takeover import Orders, Terminal, take_over
+from kvserver.errors import TransferError
 
 pytestmark = pytest.mark.timeout(90)
 SOURCE = ("--save", "", "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "100mb", "--enable-debug-command", "local")
@@ -238,6 +241,54 @@ def test_target_that_cannot_follow_says_why(ours: ServerProcess, target: Wire) -
         source.answers[b"INFO"] = b"$0\r\n\r\n"
         told = refusal(f"redis://127.0.0.1:{source.port}", url(ours), "--switch")
         assert "the data of the source can't be read: the RDB file has version 99" in told
+    assert info(target, "replication")["role"] == "master", "it does not go on trying"
+
+
+RIGHTS = ("+ping", "+psync", "+replconf", "+info")
+RIGHTS_TO_PAUSE = ("+multi", "+exec", "+client|pause", "+client|unpause")
+
+
+def test_user_needs_the_rights_that_are_documented(
+    redis: ServerProcess, ours: ServerProcess, source: Wire, target: Wire
+) -> None:
+    source.command("SET", "k", "v")
+    source.command("ACL", "SETUSER", "me", "on", ">pw", *RIGHTS, *RIGHTS_TO_PAUSE)
+    done = import_(url(redis, "me:pw@"), url(ours), "--switch")
+    assert done.returncode == 0, done
+    assert target.value("GET", "k") == b"v"
+    source.command("CLIENT", "UNPAUSE")
+    target.command("FLUSHALL")
+    source.command("ACL", "SETUSER", "me", "resetkeys", "-@all", *RIGHTS)
+    assert "no permissions to run the 'multi' command" in refusal(url(redis, "me:pw@"), url(ours), "--switch")
+    target.command("REPLICAOF", "NO", "ONE")
+    done = import_(url(redis, "me:pw@"), url(ours), "--switch", "--no-pause", "--replace")
+    assert done.returncode == 0, done
+    assert target.value("GET", "k") == b"v"
+
+
+def test_pause_that_cannot_be_ended_hides_nothing(
+    redis: ServerProcess, ours: ServerProcess, source: Wire, target: Wire
+) -> None:
+    source.command("ACL", "SETUSER", "me", "on", ">pw", *RIGHTS, "+multi", "+exec", "+discard")
+    done = import_(url(redis, "me:pw@"), url(ours), "--switch")
+    assert done.returncode == 1
+    assert "no permissions to run the 'client|pause' command" in done.stderr
+    assert "a pause of the source ends by itself within 10 s" in done.stdout
+    assert info(target, "replication")["role"] == "slave", "it goes on following"
+
+
+def test_target_that_is_refused_does_not_go_on_trying(
+    redis: ServerProcess, ours: ServerProcess, source: Wire, target: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.command("SET", "old", 1)
+    source.command("ACL", "SETUSER", "me", "on", ">pw", "+ping", "+info")
+    monkeypatch.setattr(takeover, "CONNECT_S", 2.0)
+    orders = Orders(switches=True, pauses=True, pause_s=10, replaces=True)
+    with pytest.raises(TransferError, match="no permissions to run the 'psync' command"):
+        take_over(url(redis, "me:pw@"), url(ours), orders, Terminal())
+    assert info(target, "replication")["role"] == "master"
+    assert target.value("CONFIG", "GET", "masterauth") == [b"masterauth", b""]
+    assert target.value("GET", "old") == b"1"
 
 
 # --- Into a folder ---
