@@ -23,6 +23,8 @@ from kvserver.transfer.staging import Staging
 SUFFIX: Final = ".manifest"
 # Where redis-server has its append-only files, below the folder of its data.
 SUBFOLDER: Final = "appendonlydir"
+# What redis-server puts before the name of a file that is not whole yet. It stays where that is killed.
+TEMPORARY: Final = "temp-"
 
 
 def load_file(incoming: Incoming, staging: Staging) -> None:
@@ -76,14 +78,15 @@ def files_in(folder: str) -> list[str]:
     """The paths of the files in a folder, in the order in which they are read. TransferError if it has no manifest."""
     below = os.path.join(folder, SUBFOLDER)
     try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIX))
+        found = {name for name in os.listdir(folder) if name.endswith(SUFFIX)}
+        names = sorted(found - {TEMPORARY + name for name in found})
         if not names and os.path.isdir(below):
             return files_in(below)
     except OSError as error:
         raise TransferError(f"cannot read {folder}: {error.strerror or error}") from None
     if len(names) != 1:
-        found = f"has several manifests: {', '.join(names)}" if names else f"has no manifest, which ends in {SUFFIX}"
-        raise TransferError(f"the folder {folder} {found}")
+        reason = f"has several manifests: {', '.join(names)}" if names else f"has no manifest, which ends in {SUFFIX}"
+        raise TransferError(f"the folder {folder} {reason}")
     path = os.path.join(folder, names[0])
     with open_incoming(path, lambda length: None) as incoming:
         manifest = b""

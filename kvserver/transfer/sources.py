@@ -12,7 +12,7 @@ from kvserver.formats.frame import MAGIC
 from kvserver.system import Progress
 from kvserver.transfer import aof_source, json_lines_source, running_source
 from kvserver.transfer.connection import is_server
-from kvserver.transfer.incoming import Incoming, open_incoming, size_of
+from kvserver.transfer.incoming import STANDARD_INPUT, Incoming, open_incoming, size_of
 from kvserver.transfer.staging import Staging
 
 
@@ -39,7 +39,8 @@ def load_source(path: str) -> tuple[Staging, int]:
     """
     if is_server(path):
         return _load_server(path)
-    paths = aof_source.files_in(path) if os.path.isdir(path) else [path]
+    is_folder = path != STANDARD_INPUT and os.path.isdir(path)
+    paths = aof_source.files_in(path) if is_folder else [path]
     total_bytes = sum(map(size_of, paths))
     staging, done = Staging(), 0
     with Progress(f"reading {path}", lambda: total_bytes) as progress:
@@ -50,7 +51,7 @@ def load_source(path: str) -> tuple[Staging, int]:
             if total_bytes:
                 progress.update(done)
 
-        if os.path.isdir(path):
+        if is_folder:
             aof_source.load_files(paths, staging, report)
         else:
             _load_file(path, staging, report)

@@ -78,6 +78,15 @@ def test_damage_names_the_file(folder: Path) -> None:
         load_source(str(folder))
 
 
+def test_manifest_that_a_crash_has_left_half_is_passed_over(folder: Path) -> None:
+    before = list(load_source(str(folder))[0].members())
+    (folder / "temp-a.manifest").write_bytes(MANIFEST[:5])
+    assert list(load_source(str(folder))[0].members()) == before
+    (folder / "a.manifest").rename(folder / "temp-b.manifest")
+    (folder / "temp-a.manifest").unlink()
+    assert list(load_source(str(folder))[0].members()) == before
+
+
 def test_folder_without_one_manifest_is_told(folder: Path, tmp_path: Path) -> None:
     (folder / "b.manifest").write_bytes(MANIFEST)
     with pytest.raises(TransferError, match=r"has several manifests: a\.manifest, b\.manifest"):

@@ -26,6 +26,8 @@ FORMS = {
 def test_form_is_told_from_the_content(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("dump.rdb", "appendonly.aof", "x.jsonl"):
         assert list(loaded(tmp_path / name, FORMS[form]).members()) == [(0, b"a", b"1")]
+    (tmp_path / "-").mkdir()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(FORMS[form])))
     staging, length = load_source("-")
     assert list(staging.members()) == [(0, b"a", b"1")]
