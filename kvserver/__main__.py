@@ -5,7 +5,11 @@ import gc
 # Imports make no garbage, and the collector would look for some dozens of times: that is a tenth of a server's start.
 gc.disable()
 
-from kvserver.cli.main import main  # noqa: E402
+try:
+    from kvserver.cli.main import main
+except KeyboardInterrupt:
+    # As the program does further on.
+    raise SystemExit(130) from None
 
 gc.freeze()
 gc.enable()

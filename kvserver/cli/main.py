@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except SystemExit as left:
-        # argparse leaves so when it has printed a help.
+        # argparse leaves so when it has printed a help, and a subcommand that a signal has ended.
         return int(left.code or 0)
 
 

@@ -1,4 +1,7 @@
-"""The signals that a server alone in its process acts on: the first means SHUTDOWN, and a second one ends it at once."""
+"""The signals that a server alone in its process acts on: the first means SHUTDOWN, and a second one ends it at once.
+
+A subcommand is ended by them as by ctrl-C: what it has begun is cleaned up.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,16 @@ import asyncio
 import logging
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn
 
 from kvserver.server import Server
+
+# A shell tells by so much more than its number that a signal has ended a program.
+_EXIT_BY_SIGNAL: Final = 128
 
 _log = logging.getLogger("kvserver")
 
@@ -41,3 +52,22 @@ class Signals:
         # The server is still here, since the flush failed.
         self._leaving = None
         self._server.supervisor.tell_ready("could not shut down, since the data could not be saved: see the log")
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise SystemExit in the block, so that files that are half written go, and pauses end."""
+    numbers = []
+    if threading.current_thread() is threading.main_thread():
+        numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, _unwind)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _unwind(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(_EXIT_BY_SIGNAL + number)

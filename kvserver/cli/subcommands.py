@@ -14,6 +14,7 @@ from types import ModuleType
 
 import kvserver
 from kvserver.cli import frame, past
+from kvserver.cli.signals import unwinding
 from kvserver.cli.subcommand import EXIT_DAMAGED, USAGE_IS_WRONG, Subcommand, add_dbfilename, parser_of
 from kvserver.errors import MediumError, ReplayError, UsageError
 from kvserver.media.segments import Segments
@@ -29,7 +30,8 @@ def run(name: str, words: Sequence[str]) -> int:
     if name == "help":
         # What is asked about may be an option, as it is written on a command line.
         words = [word if word in ("-h", "--help") else SHORT.get(word, word.lstrip("-")) for word in words]
-    return subcommand.run(parser_of(subcommand).parse(words))
+    with unwinding():
+        return subcommand.run(parser_of(subcommand).parse(words))
 
 
 # check

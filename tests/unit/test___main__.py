@@ -40,3 +40,19 @@ def test_import_runs_nothing_and_leaves_a_collector_that_works_and_skips_what_wa
     program = "import gc, json, kvserver.__main__; print(json.dumps([gc.isenabled(), gc.get_freeze_count() > 1000]))"
     done = run_python("-c", program)
     assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [True, True], "")
+
+
+def test_interrupted_start_is_silent() -> None:
+    program = """
+import sys
+
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "kvserver.server":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+import kvserver.__main__
+"""
+    done = run_python("-c", program)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
