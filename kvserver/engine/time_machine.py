@@ -34,7 +34,7 @@ from kvserver.persistence.changes import Changes
 from kvserver.persistence.past import FoundFrame, Past, PastLoader
 from kvserver.persistence.slices import Slices
 from kvserver.persistence.snapshots import Snapshots
-from kvserver.resp.reply import Reply
+from kvserver.resp.reply import Encoded, Reply, encode
 from kvserver.resp.request import Request
 from kvserver.state.session import SCRIPT_ID, ServerState, Session
 from kvserver.state.written import Written
@@ -46,6 +46,7 @@ KEPT_S: Final = 60.0
 # KVS.DIFF needs two.
 _KEPT: Final = 2
 OTHER_KEYS: Final = b"(and other keys)"
+_ROWS_IN_A_PIECE: Final = 256
 # What is longer is cut where a change is told.
 _SHOWN_BYTES: Final = 4096
 
@@ -192,14 +193,19 @@ class TimeMachine:
         other = (await self._past(second)).databases[database]
         if first not in self._pasts:
             one = (await self._past(first, goes_on=False)).databases[database]
-        found: list[Reply] = []
+        # There may be as many as keys, so that they are encoded on the way.
+        count, rows, pieces = 0, [], []
         pace, matches = self._pace(), matcher(pattern)
         for change in differences(one, other, matches):
             if change:
-                found.append(list(change))
+                count += 1
+                rows.append(encode(change, 2))
+                if len(rows) == _ROWS_IN_A_PIECE:
+                    pieces.append(b"".join(rows))
+                    rows.clear()
             if pace.is_over:
                 await pace.next()
-        return found
+        return Encoded(b"".join([b"*%d\r\n" % count, *pieces, *rows]))
 
     def _pace(self) -> Slices:
         return Slices(self._state.counters, self._state.persistence)

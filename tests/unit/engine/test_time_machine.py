@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import pytest
 
+import kvserver
 from helpers.servers import ServerProcess, StartServer, Wire, encode, info, parse, wait_until
 from helpers.starts import failed_start
 
@@ -296,8 +300,8 @@ def test_time_at_which_no_journal_was_written_is_refused(server: ServerProcess, 
     assert wire.command("KVS.AT", second, "GET", "k").startswith(b"-ERR n")
     assert wire.command("CONFIG", "SET", "appendonly", "yes") == b"+OK\r\n"
     wire.command("SET", "k", "3")
-    for time in (second, third):
-        assert wire.command("KVS.AT", time, "GET", "k").startswith(b"-ERR n")
+    for then in (second, third):
+        assert wire.command("KVS.AT", then, "GET", "k").startswith(b"-ERR n")
     assert wire.value("KVS.AT", "0s", "GET", "k") == b"3"
 
 
@@ -410,3 +414,60 @@ def test_times_of_what_a_start_has_cut_off_are_refused(server: ServerProcess, st
             assert wire.value("KVS.AT", started, "GET", "a") == wire.value("KVS.AT", "1:1", "GET", "a") == b"1"
             wire.command("SAVE")
             # By now these segments are in the history.
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_diff_tells_what_became_of_keys(wire: Wire, protocol: int) -> None:
+    wire.command("HELLO", protocol)
+    wire.command("MSET", "gone", "1", "same", "1", "other", "1", "x", "1")
+    first = moment(wire)
+    wire.command("DEL", "gone")
+    wire.command("MSET", "other", "2", b"new\r\n", "1", "x", "2")
+    assert sorted(wire.value("KVS.DIFF", first, "0s", "*[enr]*")) == [
+        [b"gone", b"removed"],
+        [b"new\r\n", b"added"],
+        [b"other", b"changed"],
+    ]
+    assert wire.value("KVS.DIFF", first, "0s", "nothing") == []
+    assert wire.command("KVS.DIFF", first, first) == b"*0\r\n"
+
+
+async def test_long_diff_is_no_long_step(tmp_path: Path) -> None:
+    """The CPU time between two turns of the event loop stays short, while a diff of many keys is found and sent."""
+    count = 60_000
+    reader = hiredis.Reader(notEnoughData=reader_waits)
+    async with kvserver.Server(dir=str(tmp_path), history="1d", save="") as server:
+        incoming, outgoing = await asyncio.open_connection("127.0.0.1", server.port)
+
+        async def call(*words: bytes) -> Any:
+            outgoing.write(hiredis.pack_command(words))  # type: ignore[arg-type]
+            while (reply := reader.gets()) is reader_waits:
+                reader.feed(await incoming.read(1 << 16))
+            return reply
+
+        first = b"%d" % (time.time_ns() // 1_000_000)
+        await asyncio.sleep(0.01)
+        for start in range(0, count, 2_000):
+            await call(b"MSET", *(word for number in range(start, start + 2_000) for word in (b"key%d" % number, b"1")))
+        # Both moments are loaded, so that what is measured is the comparison.
+        second = b"%d" % (time.time_ns() // 1_000_000)
+        await call(b"KVS.DIFF", first, second, b"none")
+        longest_s = 0.0
+
+        async def turn() -> None:
+            nonlocal longest_s
+            while True:
+                began_at_s = time.thread_time()
+                await asyncio.sleep(0)
+                longest_s = max(longest_s, time.thread_time() - began_at_s)
+
+        turning = asyncio.create_task(turn())
+        reply = asyncio.create_task(call(b"KVS.DIFF", first, second))
+        found = await reply
+        turning.cancel()
+        outgoing.close()
+    assert len(found) == count
+    assert longest_s < 0.045, "to encode all of it at once takes twice as long"
+
+
+reader_waits = object()
