@@ -110,6 +110,7 @@ def run_import(given: argparse.Namespace) -> int:
         staging, read_bytes = load_source(source)
         databases = staging.databases
         told = _count(databases)
+        highest = max((keyspace.number for keyspace in databases if len(keyspace)), default=0)
         if to_server:
             put_into_server(staging, target, replaces=replaces)
         else:
@@ -120,7 +121,9 @@ def run_import(given: argparse.Namespace) -> int:
     for note in staging.notes:
         print(note)
     if staging.expired:
-        print(f"left out: {staging.expired} keys that have expired")
+        print(f"left out: {_number(staging.expired, 'key')} that {'has' if staging.expired == 1 else 'have'} expired")
+    if not to_server and highest >= int(BY_NAME["databases"].default):
+        print(f"there are keys in the database {highest}: a server takes --databases {highest + 1} to select it")
     print(f"imported {told}: {read_bytes / _MEGABYTE:.1f} MB in {seconds:.1f} s, {read_bytes / _MEGABYTE / seconds:.1f} MB/s")
     return 0
 

@@ -34,7 +34,7 @@ def test_import_says_what_came_in_and_what_was_left_out(
     monkeypatch.chdir(tmp_path)
     assert main(["import", str(lines)]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "left out: 1 keys that have expired"
+    assert out[0] == "left out: 1 key that has expired"
     assert out[1].startswith("imported 2 keys of 2 databases and 0 function libraries: 0.0 MB in 0.")
     assert out[1].endswith(" MB/s")
     assert payload_in(tmp_path / "kvserver-data") == b'{"$kvs:3:b":"2","a":"1"}'
@@ -43,6 +43,16 @@ def test_import_says_what_came_in_and_what_was_left_out(
         "kvserver: there is a key 'a' in the database 0 already: nothing was imported; --replace replaces what is there\n"
     )
     assert main(["import", str(lines), "--replace"]) == 0
+
+
+def test_databases_that_a_server_does_not_select_by_itself_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "data.jsonl"
+    for number, told in ((15, []), (16, ["there are keys in the database 16: a server takes --databases 17 to select it"])):
+        path.write_bytes(b'{"key":"a","db":%d,"value":"1"}\n' % number)
+        assert main(["import", str(path), str(tmp_path / "data")]) == 0
+        assert capsys.readouterr().out.splitlines()[:-1] == told
 
 
 def test_torn_end_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
