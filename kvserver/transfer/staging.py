@@ -63,14 +63,25 @@ class Staging:
 
 
 def drop_expired(databases: Databases) -> int:
-    """Drop the keys whose time has come, and return their number. This is for data that nobody keeps records of."""
-    count, time_ms = 0, now_ms()
+    """Drop the keys whose time has come, and return their number; also members of values, as a server does.
+
+    This is for data that nobody keeps records of.
+    """
+    before, time_ms = databases.key_count, now_ms()
     for keyspace in databases:
-        due = [key for key, entry in keyspace.members() if type(entry) is Expiring and entry.is_due(time_ms)]
+        due = []
+        for key, entry in keyspace.members():
+            if type(entry) is Expiring and entry.is_due(time_ms):
+                due.append(key)
+            elif type(entry) is not bytes:
+                keyspace.expect(key, entry.value if type(entry) is Expiring else entry)
         for key in due:
             keyspace.delete(key)
-        count += len(due)
-    return count
+    # What is left for this are members.
+    databases.lead()
+    while databases.sweep():
+        databases.records.take()
+    return before - databases.key_count
 
 
 def members_of(databases: Databases) -> Iterator[tuple[int, bytes, Entry]]:

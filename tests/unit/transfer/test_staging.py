@@ -7,7 +7,9 @@ import pytest
 from helpers.transfers import LATER_MS, LIBRARY
 from kvserver.data.databases import Databases
 from kvserver.errors import SourceInvalid
+from kvserver.formats.json_lines import Member, member_pieces, read_line
 from kvserver.transfer.staging import Staging, databases_used, drop_expired, members_of, shown
+from kvserver.types import TAGGED
 
 
 def test_keys_come_in_order_and_those_that_have_expired_are_counted() -> None:
@@ -30,6 +32,24 @@ def test_expired_keys_are_dropped_in_all_databases() -> None:
     databases[7].set_expiring(b"c", b"1", LATER_MS)
     assert drop_expired(databases) == 2
     assert [key for _, key, _ in members_of(databases)] == [b"c"]
+
+
+def test_fields_that_have_expired_are_dropped_and_hashes_that_have_no_others() -> None:
+    staging = Staging()
+    for key, fields in (
+        (b"all", b'"a":{"expires_at_ms":5,"value":"1"}'),
+        (b"one", b'"a":{"expires_at_ms":5,"value":"1"},"b":"2"'),
+        (b"later", b'"a":{"expires_at_ms":%d,"value":"1"}' % LATER_MS),
+    ):
+        member = read_line(b'{"key":"%b","value":{"$kvs":{"hash":{%b}}}}' % (key, fields), TAGGED)
+        assert isinstance(member, Member)
+        staging.put(*member)
+    staging.finish()
+    assert staging.expired == 1
+    assert [b"".join(member_pieces(*each, TAGGED)) for each in staging.members()] == [
+        b'{"key":"later","db":0,"type":"hash","value":{"$kvs":{"hash":{"a":{"expires_at_ms":%d,"value":"1"}}}}}\n' % LATER_MS,
+        b'{"key":"one","db":0,"type":"hash","value":{"$kvs":{"hash":{"b":"2"}}}}\n',
+    ]
 
 
 def test_nothing_comes_twice() -> None:
