@@ -5,6 +5,7 @@ Keys that are there already are found before anything is written. What another c
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -91,7 +92,13 @@ class _Target:
         except TransferError as error:
             if not self._done:
                 raise
-            raise TransferError(f"{error} ({self._done} of {databases.key_count} keys are there by now)") from None
+            raise TransferError(f"{error} ({self._told()})") from None
+        except (KeyboardInterrupt, SystemExit):
+            print(f"interrupted: {self._told()}", file=sys.stderr)
+            raise
+
+    def _told(self) -> str:
+        return f"{self._done} of {self._staging.databases.key_count} keys are there by now"
 
     def _select(self, number: int) -> None:
         if number != self._database:

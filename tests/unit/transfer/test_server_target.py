@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import pytest
 
 from helpers.servers import ServerProcess, Wire
 from helpers.transfers import LIBRARY, fill, filled, staged
+from kvserver.data.entries import Entry
 from kvserver.errors import TransferError
 from kvserver.transfer import server_target
 from kvserver.transfer.server_target import put_into_server
@@ -138,3 +140,21 @@ def test_other_clients_are_served_meanwhile(kvserver: ServerProcess) -> None:
         putter.join()
         assert served > 10
         assert wire.value("DBSIZE") == 20_001
+
+
+def test_what_is_there_is_told_where_somebody_interrupts(
+    kvserver: ServerProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send_key = server_target._Target._send_key
+
+    def send_and_stop(target: server_target._Target, key: bytes, entry: Entry) -> None:
+        send_key(target, key, entry)
+        if key == b"key2000":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(server_target._Target, "_send_key", send_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        put_into_server(coming(*(f"key{number}" for number in range(1000, 3000))), url_of(kvserver), replaces=False)
+    found = re.fullmatch(r"interrupted: ([0-9]+) of 2000 keys are there by now\n", capsys.readouterr().err)
+    assert found
+    assert 0 < int(found[1]) <= 1001
