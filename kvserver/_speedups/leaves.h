@@ -76,6 +76,20 @@ static inline uint64_t has_escaped(uint64_t word)
            has_zero(word ^ EACH_BYTE * '\\');
 }
 
+static inline uint64_t little_endian(const unsigned char *p, int size)
+{
+    uint64_t number = 0;
+    while (size--)
+        number = number << 8 | p[size];
+    return number;
+}
+
+static inline long long signed_of(const unsigned char *p, int size)
+{
+    uint64_t number = little_endian(p, size), sign = (uint64_t)1 << (8 * size - 1);
+    return (long long)((number ^ sign) - sign);
+}
+
 /* A line of a mark, a number and a line end takes so many bytes at most. */
 #define MOST_LINE_BYTES 24
 

@@ -19,14 +19,6 @@ typedef struct {
     uint64_t bytes;
 } Entry;
 
-static inline uint64_t little_endian(const unsigned char *p, int size)
-{
-    uint64_t number = 0;
-    while (size--)
-        number = number << 8 | p[size];
-    return number;
-}
-
 /* Read an entry but for the copy of its length. `left` are the bytes before the listpack's end. NULL, or what is wrong. */
 static inline const char *entry_at(const unsigned char *p, uint64_t left, Entry *entry)
 {
@@ -62,9 +54,7 @@ static inline const char *entry_at(const unsigned char *p, uint64_t left, Entry 
         size = integer_bytes[p[0] - 0xF1];
         if (left < 1 + (uint64_t)size)
             return "the data ends inside an entry";
-        entry->number = (long long)little_endian(p + 1, size);
-        if (size < 8 && entry->number >> (8 * size - 1))
-            entry->number -= 1LL << 8 * size;
+        entry->number = signed_of(p + 1, size);
     } else {
         return "an entry has an unknown encoding";
     }

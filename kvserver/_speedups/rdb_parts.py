@@ -25,16 +25,7 @@ _INTEGER_BYTES: Final = (1, 2, 4)
 _STRING, _NUMBER = b"sn"
 _ZERO: Final = ord("0")
 
-# What may stand before a key: how often it was used, for how long it was not, and when it expires, in either unit.
-IDLE, FREQUENCY, EXPIRES_MS, EXPIRES_S = 248, 249, 252, 253
-# How the value of a type is read by `entries_at`: not at all, as a string, or as the bytes of a string, with its length.
-UNREAD, AS_STRING, AS_BODY = range(3)
-# Redis has this for none.
-_NO_EXPIRY: Final = -1
-
 Data = bytes | bytearray
-# The type, the key, the value, or its body and the position of that, when it expires, for how long it was not used, how often.
-Found = tuple[int, bytes, bytes, int, int | None, int | None, int | None]
 
 
 def length_at(data: Data, position: int) -> tuple[int, bool, int] | None:
@@ -87,7 +78,7 @@ def string_head_at(data: Data, position: int) -> tuple[int, int, int] | None:
     return (whole[1], compressed[0], whole[0]) if compressed and whole else None
 
 
-def _string_at(data: Data, position: int, most_bytes: int) -> tuple[bytes, int] | None:
+def string_at(data: Data, position: int, most_bytes: int) -> tuple[bytes, int] | None:
     """A string that begins at a position, and the position behind it. None if the data ends before that.
 
     ValueError if no string begins so, or it is compressed and has more than `most_bytes` bytes.
@@ -121,7 +112,7 @@ def items_at(data: Data, position: int, shape: bytes, rounds: int, most_bytes: i
         for character in shape:
             found: tuple[bytes | int, int] | None
             if character == _STRING:
-                found = _string_at(data, position, most_bytes)
+                found = string_at(data, position, most_bytes)
             elif character == _NUMBER:
                 found = number_at(data, position)
             else:
@@ -163,59 +154,3 @@ def pass_rounds(data: Data, position: int, shape: bytes, rounds: int, most_bytes
         position = following
         rounds -= 1
     return 0, position
-
-
-@leaf
-def entries_at(data: Data, position: int, ways: bytes, most: int, most_bytes: int) -> tuple[list[Found], int]:
-    """Read up to `most` keys with their values, and what stands before them. Return them, and the position behind them.
-
-    `ways` says for each type how its values are read. What is not whole, makes no sense, has a string of more than
-    `most_bytes` bytes or is of a type that is not read ends it.
-    """
-    found: list[Found] = []
-    while len(found) < most:
-        try:
-            entry = _entry_at(data, position, ways, most_bytes)
-        except ValueError:
-            entry = None
-        if entry is None:
-            break
-        item, position = entry
-        found.append(item)
-    return found, position
-
-
-def _entry_at(data: Data, position: int, ways: bytes, most_bytes: int) -> tuple[Found, int] | None:
-    expires_at_ms = idle_s = frequency = None
-    while position < len(data) and data[position] in (IDLE, FREQUENCY, EXPIRES_MS, EXPIRES_S):
-        opcode, position = data[position], position + 1
-        if opcode == IDLE:
-            number = number_at(data, position)
-            if number is None:
-                return None
-            idle_s, position = number
-        elif opcode == FREQUENCY:
-            frequency = data[position] if position < len(data) else None
-            position += 1
-        else:
-            end = position + (8 if opcode == EXPIRES_MS else 4)
-            expires_at_ms = int.from_bytes(data[position:end], "little", signed=True) * (1 if opcode == EXPIRES_MS else 1000)
-            position = end
-    way = ways[data[position]] if position < len(data) else UNREAD
-    if way == UNREAD:
-        return None
-    dump_type = data[position]
-    key = _short_string_at(data, position + 1, most_bytes)
-    value = key and _short_string_at(data, key[1], most_bytes)
-    if key is None or value is None:
-        return None
-    content = value[0] if way == AS_STRING else bytes(data[key[1] : value[1]])
-    if expires_at_ms == _NO_EXPIRY:
-        expires_at_ms = None
-    return (dump_type, key[0], content, key[1], expires_at_ms, idle_s, frequency), value[1]
-
-
-def _short_string_at(data: Data, position: int, most_bytes: int) -> tuple[bytes, int] | None:
-    """`_string_at`, but None also for a string that is not compressed and too long."""
-    head = string_head_at(data, position)
-    return None if head is None or max(head[1:]) > most_bytes else _string_at(data, position, most_bytes)

@@ -4,8 +4,6 @@
 
 /* Scores in no more bytes are neither too big nor too small for a double. */
 #define NUMBER_BYTES 17
-/* Whole numbers below this are printed as integers, digit by digit. */
-#define WHOLE 1e15
 
 /* The number that some digits are; -1 where they are too many, or none. */
 static long long whole_of(const char *text, Py_ssize_t length)
@@ -52,24 +50,6 @@ static int is_usual(const char *text, Py_ssize_t length)
             return 0;
     }
     return i == length;
-}
-
-/* Put the digits of a score, and a NUL. Return -1 with an exception. */
-static int put_score(Pieces *pieces, double score)
-{
-    char *digits;
-    if (score >= 0 && score < WHOLE && score == (double)(long long)score) {
-        char line[MOST_LINE_BYTES];
-        put(pieces, line + 1, put_line(line, ':', (long long)score) - line - 3);
-    } else {
-        digits = PyOS_double_to_string(score, 'g', 17, 0, NULL);
-        if (!digits)
-            return -1;
-        put(pieces, digits, (Py_ssize_t)strlen(digits));
-        PyMem_Free(digits);
-    }
-    put(pieces, "", 1);
-    return 0;
 }
 
 /* A member that gets a score. */

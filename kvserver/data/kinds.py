@@ -61,11 +61,13 @@ class Load(NamedTuple):
     - `value` makes a value of the body, in which no string may be longer than so many bytes. DumpInvalid if that is no value.
     - `steps` does the same for a body that may be long: a generator that yields at each step and returns the value. No step
       takes longer than some hundred microseconds. None if no body is long.
+    - `packing` is how a small one is packed at once (`_speedups.rdb_packed`), to what `value` makes of it, or nothing.
     """
 
     shape: bytes
     value: Callable[[bytes, int], Value]
     steps: Callable[[bytes | bytearray, int], Steps[Value]] | None = None
+    packing: bytes = b""
 
 
 class Elements(NamedTuple):

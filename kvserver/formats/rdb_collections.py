@@ -16,16 +16,15 @@ import struct
 from collections.abc import Callable, Iterable, Sized
 from itertools import chain
 from math import inf, isnan
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
+from kvserver._speedups.blocks import read_intset, read_ziplist, read_zipmap
 from kvserver._speedups.listpacks import OVERHEAD_BYTES, read_listpack
 from kvserver._speedups.rdb_strings import write_length, write_string, write_strings
 from kvserver.errors import DumpEmpty, DumpInvalid
-from kvserver.formats.intset import read_intset, write_intset
+from kvserver.formats.intset import write_intset
 from kvserver.formats.listpack import entry_size, write_listpack
 from kvserver.formats.rdb import BAD_FORMAT, Reader
-from kvserver.formats.ziplist import read_ziplist
-from kvserver.formats.zipmap import read_zipmap
 
 LIST, LIST_ZIPLIST, LIST_QUICKLIST, LIST_QUICKLIST_2 = 1, 10, 14, 18
 SET, SET_INTSET, SET_LISTPACK = 2, 11, 20
@@ -43,6 +42,25 @@ EXPIRING_HASH_TYPES: Final = {
     HASH_LISTPACK_EX_PRE_GA: b"s",
     HASH_METADATA: b"8[nss]",
     HASH_LISTPACK_EX: b"8s",
+}
+# The forms of the bodies of small collections (`_speedups.rdb_packed`).
+FORMS: Final = {
+    **dict.fromkeys((LIST, SET, HASH), b"S"),
+    **dict.fromkeys((LIST_ZIPLIST, ZSET_ZIPLIST, HASH_ZIPLIST), b"Z"),
+    **dict.fromkeys((SET_LISTPACK, ZSET_LISTPACK, HASH_LISTPACK), b"L"),
+    LIST_QUICKLIST: b"Q",
+    LIST_QUICKLIST_2: b"N",
+    SET_INTSET: b"I",
+    ZSET: b"T",
+    ZSET_2: b"D",
+    HASH_ZIPMAP: b"M",
+}
+# What reads the one block that a body of these types is.
+_BLOCKS: Final[dict[int, Callable[[bytes], list[bytes]]]] = {
+    **dict.fromkeys((SET_LISTPACK, ZSET_LISTPACK, HASH_LISTPACK), read_listpack),
+    **dict.fromkeys((LIST_ZIPLIST, ZSET_ZIPLIST, HASH_ZIPLIST), read_ziplist),
+    SET_INTSET: read_intset,
+    HASH_ZIPMAP: read_zipmap,
 }
 
 # The kinds of nodes of a list: one string as it is, or a listpack of many.
@@ -65,8 +83,6 @@ _TIME_BYTES: Final = 8
 _MAX_EXPIRY_MS: Final = (1 << 48) - 1
 _EXPIRY_DIGITS: Final = len(str(_MAX_EXPIRY_MS))
 
-_Item = TypeVar("_Item")
-
 
 def read_list(dump_type: int, body: bytes, max_bytes: int) -> list[bytes]:
     """The elements of a list, whose type is one of LIST_TYPES. DumpInvalid if the body is none.
@@ -77,7 +93,7 @@ def read_list(dump_type: int, body: bytes, max_bytes: int) -> list[bytes]:
     if dump_type == LIST:
         values = reader.strings(reader.length(), max_bytes)
     elif dump_type == LIST_ZIPLIST:
-        values = _read_block(read_ziplist, reader, max_bytes)
+        values = _read_block(_BLOCKS[dump_type], reader, max_bytes)
     else:
         values = []
         for _ in range(reader.length()):
@@ -91,10 +107,8 @@ def read_set(dump_type: int, body: bytes, max_bytes: int) -> list[bytes]:
     reader = Reader(body)
     if dump_type == SET:
         members = reader.strings(reader.length(), max_bytes)
-    elif dump_type == SET_INTSET:
-        members = [b"%d" % number for number in _read_block(read_intset, reader, max_bytes)]
     else:
-        members = _read_block(read_listpack, reader, max_bytes)
+        members = _read_block(_BLOCKS[dump_type], reader, max_bytes)
     _check_end(reader, members)
     _check_distinct(members)
     return members
@@ -113,7 +127,7 @@ def read_zset(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, 
     elif dump_type == ZSET:
         pairs = [(reader.string(max_bytes), _read_text_double(reader)) for _ in range(reader.length())]
     else:
-        strings = _read_block(read_ziplist if dump_type == ZSET_ZIPLIST else read_listpack, reader, max_bytes)
+        strings = _read_block(_BLOCKS[dump_type], reader, max_bytes)
         _check_tuples(strings, 2)
         pairs = list(zip(strings[::2], _scores(strings[1::2]), strict=True))
     _check_end(reader, pairs)
@@ -130,15 +144,12 @@ def read_hash(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, 
     DumpInvalid as for `read_list`.
     """
     reader = Reader(body)
-    if dump_type == HASH_ZIPMAP:
-        pairs = _read_block(read_zipmap, reader, max_bytes)
+    if dump_type == HASH:
+        strings = reader.strings(2 * reader.length(), max_bytes)
     else:
-        if dump_type == HASH:
-            strings = reader.strings(2 * reader.length(), max_bytes)
-        else:
-            strings = _read_block(read_ziplist if dump_type == HASH_ZIPLIST else read_listpack, reader, max_bytes)
-        _check_tuples(strings, 2)
-        pairs = list(zip(strings[::2], strings[1::2], strict=True))
+        strings = _read_block(_BLOCKS[dump_type], reader, max_bytes)
+    _check_tuples(strings, 2)
+    pairs = list(zip(strings[::2], strings[1::2], strict=True))
     _check_end(reader, pairs)
     _check_distinct([field for field, _ in pairs])
     return pairs
@@ -263,7 +274,7 @@ def expiring_part(field: tuple[bytes, bytes, int | None], earliest_ms: int) -> b
     return write_length(0 if time_ms is None else time_ms - earliest_ms + 1) + write_string(name) + write_string(value)
 
 
-def _read_block(read: Callable[[bytes], list[_Item]], reader: Reader, max_bytes: int) -> list[_Item]:
+def _read_block(read: Callable[[bytes], list[bytes]], reader: Reader, max_bytes: int) -> list[bytes]:
     """Read a string, and what it holds in another format."""
     try:
         return read(reader.string(max_bytes))

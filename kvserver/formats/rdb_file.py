@@ -17,17 +17,8 @@ from collections.abc import Generator, Iterator
 from typing import Final, NamedTuple
 
 from kvserver._speedups.crc64 import crc64
-from kvserver._speedups.rdb_parts import (
-    AS_BODY,
-    AS_STRING,
-    EXPIRES_MS,
-    EXPIRES_S,
-    FREQUENCY,
-    IDLE,
-    UNREAD,
-    entries_at,
-    string_head_at,
-)
+from kvserver._speedups.rdb_entries import EXPIRES_MS, EXPIRES_S, FREQUENCY, IDLE, Way, entries_at
+from kvserver._speedups.rdb_parts import string_head_at
 from kvserver.data.entries import Value
 from kvserver.data.kinds import load_of_dump
 from kvserver.data.steps import giving
@@ -65,7 +56,7 @@ MAX_STRING_BYTES: Final = 512 << 20
 _HASHED_BYTES: Final = 1 << 16
 # So many keys are taken from the bytes at once, ...
 _KEYS_AT_ONCE: Final = 64
-# ... if no string of theirs is longer than this.
+# ... if none of them is longer than this.
 _SHORT_BYTES: Final = 1 << 13
 _TYPES: Final = 256
 # A longer body is made a value in steps.
@@ -148,7 +139,7 @@ class RDBReader:
         self._frequency: int | None = None
         self._error: RDBInvalid | None = None
         # How `entries_at` reads the values of each type.
-        self._ways = bytes(map(_way, range(_TYPES)))
+        self._ways = tuple(map(_way, range(_TYPES)))
         self._parts = self._read()
 
     def feed(self, data: bytes) -> Iterator[RDBItem]:
@@ -261,20 +252,22 @@ class RDBReader:
         most_bytes = min(_SHORT_BYTES, self._max_string_bytes)
         # What stands before a key has been read where it is set.
         while self._expires_at_ms is self._idle_s is self._frequency is None:
-            found, position = entries_at(self._buffer, self._position, self._ways, _KEYS_AT_ONCE, most_bytes)
+            entries, bodies, position = entries_at(
+                self._buffer, self._position, self._ways, _KEYS_AT_ONCE, most_bytes, RDBEntry, self._database
+            )
             # The offset of what is wrong is known by the key.
             dropped_bytes, self._position = self._dropped_bytes, position
-            for entry in found:
-                dump_type, key, value, start, expires_at_ms, idle_s, frequency = entry
-                if dump_type == STRING_TYPE:
-                    yield RDBEntry(self._database, key, value, expires_at_ms, idle_s, frequency)
-                else:
-                    made = self._made(dump_type, key, value, dropped_bytes + start, expires_at_ms, idle_s, frequency)
-                    if made is not None:
-                        yield made
+            given = 0
+            for place, dump_type, start in bodies:
+                yield from entries[given:place]
+                made = self._made(dump_type, entries[place], dropped_bytes + start)
+                if made is not None:
+                    yield made
+                given = place + 1
+            yield from entries[given:]
             if position - self._hashed >= _HASHED_BYTES:
                 self._hash(position)
-            if len(found) < _KEYS_AT_ONCE:
+            if len(entries) < _KEYS_AT_ONCE:
                 break
 
     def _entry(self, dump_type: int) -> Generator[RDBStep | None, None, RDBEntry | None]:
@@ -296,7 +289,7 @@ class RDBReader:
         extent = yield from self._extent(load.shape)
         before = self._taken_before()
         if load.steps is None or extent.size <= _LONG_BYTES:
-            return self._made(dump_type, key, self._taken(extent), start, *before)
+            return self._made(dump_type, RDBEntry(self._database, key, self._taken(extent), *before), start)
         try:
             value = yield from giving(_STEP, load.steps(self._cut_out(extent), self._max_string_bytes))
         except DumpEmpty:
@@ -314,19 +307,12 @@ class RDBReader:
         self._expires_at_ms = self._idle_s = self._frequency = None
         return before
 
-    def _made(
-        self,
-        dump_type: int,
-        key: bytes,
-        body: bytes,
-        offset: int,
-        expires_at_ms: int | None,
-        idle_s: int | None,
-        frequency: int | None,
-    ) -> RDBEntry | None:
-        """A key with the value of a body, which begins at this offset. None if Redis skips such a key."""
+    def _made(self, dump_type: int, held: RDBEntry, offset: int) -> RDBEntry | None:
+        """A key that holds a body, which begins at this offset, with its value. None if Redis skips such a key."""
         load = load_of_dump(dump_type)
         assert load is not None, "the type was read"
+        database, key, body, expires_at_ms, idle_s, frequency = held
+        assert isinstance(body, bytes)
         try:
             value = load.value(body, self._max_string_bytes)
         except DumpEmpty:
@@ -334,7 +320,7 @@ class RDBReader:
             return None
         except DumpInvalid as error:
             raise self._refusal(error, dump_type, key, offset) from None
-        return RDBEntry(self._database, key, value, expires_at_ms, idle_s, frequency)
+        return RDBEntry(database, key, value, expires_at_ms, idle_s, frequency)
 
     def _refusal(self, error: DumpInvalid, dump_type: int, key: bytes, offset: int) -> RDBInvalid:
         """The error of a key whose body, which begins at this offset, is no value."""
@@ -405,12 +391,10 @@ class RDBReader:
             self._hashed = end
 
 
-def _way(dump_type: int) -> int:
+def _way(dump_type: int) -> Way:
     """How `entries_at` reads values of a type."""
-    if dump_type == STRING_TYPE:
-        return AS_STRING
     load = load_of_dump(dump_type)
-    return AS_BODY if load is not None and load.shape == b"s" else UNREAD
+    return None if load is None else (load.shape, load.packing)
 
 
 def _shown(key: bytes) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from kvserver._speedups.crc64 import crc64
-from kvserver._speedups.rdb_parts import EXPIRES_MS
+from kvserver._speedups.rdb_entries import EXPIRES_MS
 from kvserver._speedups.rdb_strings import write_length, write_string, write_strings
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.freeze import Cut

@@ -12,6 +12,7 @@ import pytest
 # All leaves are declared where these are imported.
 from kvserver._speedups import (
     ahead,
+    blocks,
     crc64,
     listpacks,
     lzf,
@@ -20,6 +21,8 @@ from kvserver._speedups import (
     packed,
     packing,
     places,
+    rdb_entries,
+    rdb_packed,
     rdb_parts,
     rdb_strings,
     records,
@@ -32,8 +35,8 @@ from kvserver._speedups import (
 from kvserver._speedups.choice import TWINS, compiled
 
 MODULES = (
-    *(ahead, crc64, listpacks, lzf, members, ordering, packed, packing, places),
-    *(rdb_parts, rdb_strings, records, replies, requests, runs, stream_nodes, strings),
+    *(ahead, blocks, crc64, listpacks, lzf, members, ordering, packed, packing, places),
+    *(rdb_entries, rdb_packed, rdb_parts, rdb_strings, records, replies, requests, runs, stream_nodes, strings),
 )
 
 
@@ -75,8 +78,8 @@ def each_end_of_memory(begin: Callable[[], tuple[State, Callable[[], Any]]]) -> 
     while _called_with(memory, enough, begin())[2]:
         enough += _BLOCKS_BETWEEN
     assert enough, "the call took no memory"
-    for blocks in (*range(0, enough, _BLOCKS_BETWEEN), *range(max(0, enough - _LAST_BLOCKS - _BLOCKS_BETWEEN), enough + 1)):
-        state, found, _ = _called_with(memory, blocks, begin())
+    for most in (*range(0, enough, _BLOCKS_BETWEEN), *range(max(0, enough - _LAST_BLOCKS - _BLOCKS_BETWEEN), enough + 1)):
+        state, found, _ = _called_with(memory, most, begin())
         yield state, found
 
 

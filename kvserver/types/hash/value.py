@@ -389,12 +389,20 @@ class HashKind(Collection):
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Load] = {
-        dump_type: Load(shape, partial(load, dump_type), partial(load_long, dump_type) if dump_type in LONG_HASHES else None)
-        for load, load_long, shapes in (
-            (_load, _load_long, rdb.HASH_TYPES),
-            (_load_expiring, _load_long_expiring, rdb.EXPIRING_HASH_TYPES),
+        dump_type: Load(
+            shape,
+            partial(_load, dump_type),
+            partial(_load_long, dump_type) if dump_type in LONG_HASHES else None,
+            MARK.encode() + rdb.FORMS[dump_type],
         )
-        for dump_type, shape in shapes.items()
+        for dump_type, shape in rdb.HASH_TYPES.items()
+    } | {
+        dump_type: Load(
+            shape,
+            partial(_load_expiring, dump_type),
+            partial(_load_long_expiring, dump_type) if dump_type in LONG_HASHES else None,
+        )
+        for dump_type, shape in rdb.EXPIRING_HASH_TYPES.items()
     }
 
     def encoding(self, value: str | Hash) -> bytes:

@@ -136,7 +136,12 @@ class ListKind(Collection):
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Load] = {
-        dump_type: Load(shape, partial(_load, dump_type), partial(_load_long, dump_type) if dump_type in LONG_LISTS else None)
+        dump_type: Load(
+            shape,
+            partial(_load, dump_type),
+            partial(_load_long, dump_type) if dump_type in LONG_LISTS else None,
+            MARK.encode() + rdb.FORMS[dump_type],
+        )
         for dump_type, shape in rdb.LIST_TYPES.items()
     }
 

@@ -232,7 +232,12 @@ class SetKind(Collection):
     mark = "".join(MARKS)
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Load] = {
-        dump_type: Load(shape, partial(_load, dump_type), _load_long if dump_type in LONG_SETS else None)
+        dump_type: Load(
+            shape,
+            partial(_load, dump_type),
+            _load_long if dump_type in LONG_SETS else None,
+            MARK.encode() + rdb.FORMS[dump_type],
+        )
         for dump_type, shape in rdb.SET_TYPES.items()
     }
 

@@ -396,7 +396,12 @@ class SortedSetKind(Collection):
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Load] = {
-        dump_type: Load(shape, partial(_load, dump_type), _load_long if dump_type in LONG_ZSETS else None)
+        dump_type: Load(
+            shape,
+            partial(_load, dump_type),
+            _load_long if dump_type in LONG_ZSETS else None,
+            MARK.encode() + rdb.FORMS[dump_type],
+        )
         for dump_type, shape in rdb.ZSET_TYPES.items()
     }
 
