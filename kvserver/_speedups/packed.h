@@ -81,27 +81,6 @@ static inline void put_word(Pieces *pieces, PyObject *word, const char *end)
     put(pieces, end, 1);
 }
 
-/* Whole numbers below this are printed as integers, digit by digit. */
-#define WHOLE 1e15
-
-/* Put the digits of a score, and a NUL. Return -1 with an exception. */
-static inline int put_score(Pieces *pieces, double score)
-{
-    char *digits;
-    if (score >= 0 && score < WHOLE && score == (double)(long long)score) {
-        char line[MOST_LINE_BYTES];
-        put(pieces, line + 1, put_line(line, ':', (long long)score) - line - 3);
-    } else {
-        digits = PyOS_double_to_string(score, 'g', 17, 0, NULL);
-        if (!digits)
-            return -1;
-        put(pieces, digits, (Py_ssize_t)strlen(digits));
-        PyMem_Free(digits);
-    }
-    put(pieces, "", 1);
-    return 0;
-}
-
 /* Let a call have made this collection. Return as a Call does. */
 static inline int change_to(Outcome *outcome, const Pieces *pieces)
 {

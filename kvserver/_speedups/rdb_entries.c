@@ -8,6 +8,8 @@
 #define EXPIRES_MS 252
 #define EXPIRES_S 253
 #define TYPES 256
+/* A call ends behind so many bytes. */
+#define CALL_BYTES (1 << 15)
 /* The database, the key, the value, when it expires, for how long it was not used, how often. */
 #define ITEMS 6
 #define MODULE_STRING 5
@@ -216,7 +218,7 @@ static int is_kind(PyObject *kind)
 LEAF(entries_at)
 {
     Py_buffer data;
-    Bytes at, start;
+    Bytes at, start, begin;
     Found found;
     Py_ssize_t most, position;
     int failed;
@@ -236,7 +238,8 @@ LEAF(entries_at)
     found.entries = PyList_New(0);
     found.bodies = PyList_New(0);
     failed = !found.entries || !found.bodies;
-    while (!failed && PyList_GET_SIZE(found.entries) < most) {
+    begin = at;
+    while (!failed && PyList_GET_SIZE(found.entries) < most && at - begin < CALL_BYTES) {
         PyObject *entry = entry_at(&at, start, start + data.len, &found);
         if (!entry) {
             failed = PyErr_Occurred() != NULL;

@@ -1,8 +1,8 @@
 /* Bodies of small collections in RDB files to packed collections. */
 
 #include "blocks.h"
-#include "packed.h"
 #include "rdb_parts.h"
+#include "score_texts.h"
 
 /* Besides the forms of blocks: counted strings, with doubles or texts as scores behind them; nodes: ziplists, and others. */
 enum { STRINGS = 'S', DOUBLES = 'D', TEXTS = 'T', ZIPLISTS = 'Q', NODES = 'N' };

@@ -1,6 +1,6 @@
 /* ZADD on a packed sorted set: pairs of a member and the text of its score, in ascending order. */
 
-#include "packed.h"
+#include "score_texts.h"
 
 /* Scores in no more bytes are neither too big nor too small for a double. */
 #define NUMBER_BYTES 17

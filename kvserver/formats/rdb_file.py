@@ -267,7 +267,7 @@ class RDBReader:
             yield from entries[given:]
             if position - self._hashed >= _HASHED_BYTES:
                 self._hash(position)
-            if len(entries) < _KEYS_AT_ONCE:
+            if not entries:
                 break
 
     def _entry(self, dump_type: int) -> Generator[RDBStep | None, None, RDBEntry | None]:

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import kvserver.types
@@ -178,6 +178,39 @@ def test_members_of_sorted_sets_come_in_order() -> None:
     words = [b"c", b"2", b"b", b"1.5", b"a", b"2", b"", b"2", b"d", b"-inf"]
     for dump_type in SCORED:
         assert read(dump_type, MADE[dump_type][1](words)) == "z\0d\1-inf\0b\x011.5\0\x012\0a\x012\0c\x012\0"
+
+
+# Scores whose texts are near a border, or half way between two of 17 digits.
+NEAR = [
+    0.1,
+    1e-4,
+    1.5e-5,
+    0.00012345,
+    0.5,
+    0.25,
+    9.5,
+    10.5,
+    99999.5,
+    2.0**52 - 0.5,
+    2.0**51 - 0.25,
+    0.3,
+    1 / 3,
+    2 / 3,
+    1e15 + 0.5,
+]
+NEAR += [number / 2**bits for bits in range(1, 60, 3) for number in (1, 3, 5, 2**bits - 1, 2**bits + 1, 2**50 + 1)]
+NEAR += [9.999999999999999e22, 99999999999999990.0, 1e16, 1e17, 123456789012345680.0, 0.99999999999999989, 9.9999999999999982]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.floats(1e-6, 1e18) | st.floats(allow_nan=False) | st.integers(1, 2**60).map(lambda number: number / 1000)))
+@example(NEAR)
+def test_scores_are_written_as_python_writes_them(scores: list[float]) -> None:
+    for number in (*scores, *(-score for score in scores)):
+        text = b"%.17g" % number
+        if text != b"-0":
+            body = b"\1\1a" + struct.pack("<d", number)
+            assert same("packed_of", body, b"zD", LIMIT) == f"z\0a\1{text.decode()}\0", number
 
 
 def test_long_text_of_a_score_is_left() -> None:
