@@ -332,7 +332,7 @@ def _begin_long(opening: bytes, expires_at_ms: int | None) -> LongObject:
 
 
 def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
-    return _loaded(dict(rdb.read_hash(dump_type, body, max_bytes)), {})
+    return _loaded(rdb.read_hash(dump_type, body, max_bytes), {})
 
 
 def _load_long(dump_type: int, body: Body, max_bytes: int) -> Steps[Value]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import repeat
 from typing import Any, Final, Self
 
 import orjson
@@ -92,9 +93,7 @@ class Set(Table):
 
     def add_all(self, members: Iterable[bytes]) -> None:
         """Add members, of which some may be there."""
-        add = self.set
-        for member in members:
-            add(member, None)
+        self.update(zip(members, repeat(None)))
 
     def discard(self, member: bytes) -> bool:
         """Remove a member, and return True if it was there."""

@@ -128,10 +128,8 @@ class SortedSet:
 
     def __init__(self, pairs: Iterable[tuple[bytes, float]], *, is_listpack: bool) -> None:
         """Begin with these members and scores, which are in ascending order."""
-        members, scores = [], []
-        for member, score in pairs:
-            members.append(member)
-            scores.append(score)
+        some = list(pairs)
+        members, scores = [member for member, _ in some], [score for _, score in some]
         self.scores = Table()
         self._order = Ordered()
         self.is_listpack = is_listpack
@@ -357,7 +355,12 @@ def _begin_long(opening: bytes, expires_at_ms: int | None) -> LongPairs:
 
 
 def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
-    return _loaded(rdb.read_zset(dump_type, body, max_bytes))
+    members, scores = rdb.read_zset(dump_type, body, max_bytes)
+    if len(members) <= LISTPACK_MEMBERS:
+        return _loaded(list(zip(members, scores, strict=True)))
+    large = SortedSet((), is_listpack=False)
+    large.load(members, scores)
+    return large
 
 
 def _load_long(body: Body, max_bytes: int) -> Steps[Value]:

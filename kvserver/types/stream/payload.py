@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver._speedups.stream_nodes import read_node
@@ -78,17 +78,15 @@ def make_stream(dump_type: int, body: Body, max_bytes: int) -> Steps[Stream]:
         last = node.identity(-1)
         stream.entries.load(node)
         yield
-    if reader.length() != stream.length:
-        raise DumpInvalid(BAD_FORMAT)
-    stream.last_id = _read_id(reader)
-    if stream.last_id < (stream.entries.last() or FIRST):
+    numbers: list[Any] = reader.items(b"n" * (3 if dump_type == STREAM_LISTPACKS else 8), 1, max_bytes)
+    stream.last_id = numbers[1], numbers[2]
+    if numbers[0] != stream.length or stream.last_id < (stream.entries.last() or FIRST):
         raise DumpInvalid(BAD_FORMAT)
     stream.added = stream.length
     if dump_type != STREAM_LISTPACKS:
-        # The first id is that of the first entry.
-        _read_id(reader)
-        stream.max_deleted_id = _read_id(reader)
-        stream.added = reader.length()
+        # In front stands the first id, which is that of the first entry.
+        stream.max_deleted_id = numbers[5], numbers[6]
+        stream.added = numbers[7]
     stream.groups = yield from read_groups(reader, dump_type, max_bytes)
     if dump_type == STREAM_LISTPACKS:
         for _, group in stream.groups.in_order():
@@ -113,10 +111,6 @@ def _read_node(first: Id, listpack: bytes) -> Node:
     # The same strings make no longer listpack here: Redis writes each number as one.
     node.bound = len(listpack)
     return node
-
-
-def _read_id(reader: Reader) -> Id:
-    return reader.length(), reader.length()
 
 
 def write_node(node: Node) -> bytes:

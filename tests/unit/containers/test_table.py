@@ -266,3 +266,25 @@ def test_chunks_hold_each_member_once() -> None:
     chunks = [list(chunk) for chunk in table.chunks()]
     assert [member for chunk in chunks for member in chunk] == list(table)
     assert max(map(len, chunks)) < 5 * FULL
+
+
+@pytest.mark.parametrize("count", [0, 1, FULL, FULL + 1, 2 * FULL + 1, 1_000, 5 * FULL, 40_000])
+def test_table_that_is_filled_at_once_is_the_one_that_grew(count: int) -> None:
+    pairs = [(b"member:%d" % number, b"%d" % number) for number in range(count)]
+    grown, filled, emptied = Table(), Table(), Table()
+    for member, value in pairs:
+        grown.set(member, value)
+        emptied.set(member, None)
+    for member, _ in pairs:
+        emptied.delete(member)
+    for made in (filled, emptied):
+        made.update(iter([*pairs, *pairs[:3]]))
+        assert [list(chunk.items()) for page in made._pages for chunk in page] == [
+            list(chunk.items()) for page in grown._pages for chunk in page
+        ]
+        assert list(map(len, made._pages)) == list(map(len, grown._pages))
+        assert (len(made), made._chunk_count, made._high) == (count, grown._chunk_count, grown._high)
+        assert len(made._owned_pages) == len(made._pages)
+        assert abs(made.size_bytes() - grown.size_bytes()) <= grown.size_bytes() // 10
+        made.set(b"one more", b"")
+        assert len(made) == count + 1

@@ -64,11 +64,21 @@ DAMAGES = int(os.environ.get("KVSERVER_DUMP_DAMAGES", "200"))
 SEED = int(os.environ.get("KVSERVER_DUMP_DAMAGES_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 LIMIT = 1 << 20
 FOOTER_BYTES = 10
+
+
+def zset_pairs(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, float]]:
+    return list(zip(*read_zset(dump_type, body, max_bytes), strict=True))
+
+
+def hash_pairs(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, bytes]]:
+    return list(read_hash(dump_type, body, max_bytes).items())
+
+
 READERS: dict[int, Callable[[int, bytes, int], list[Any]]] = {
     **dict.fromkeys(LIST_TYPES, read_list),
     **dict.fromkeys(SET_TYPES, read_set),
-    **dict.fromkeys(ZSET_TYPES, read_zset),
-    **dict.fromkeys(HASH_TYPES, read_hash),
+    **dict.fromkeys(ZSET_TYPES, zset_pairs),
+    **dict.fromkeys(HASH_TYPES, hash_pairs),
     **dict.fromkeys(EXPIRING_HASH_TYPES, read_expiring_hash),
 }
 
