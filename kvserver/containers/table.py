@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Any, Final, Self
 
+from kvserver._speedups.chunks import PLACE as PLACE
+from kvserver._speedups.chunks import Chunk, fill_chunks
 from kvserver.containers import lazyfree
 
 # The members of a chunk, on average, at which one more chunk is made. Measured: from 128 to 256 a member takes the same time
@@ -22,8 +24,6 @@ FULL: Final = 128
 # A page has so many chunks, but for the last one.
 PAGE_BITS: Final = 8
 IN_PAGE: Final = (1 << PAGE_BITS) - 1
-# The bits of a hash from this one on choose the chunk. A dict places its members by the lower ones.
-PLACE: Final = 32
 # The memory of a chunk: of its dict on average, and of the reference to it.
 CHUNK_BYTES: Final = 5_100
 # The memory of a bytes object beside its bytes: 33, and on average 7.5 to the next multiple of 16.
@@ -34,8 +34,6 @@ _CURSORS: Final = (1 << _CURSOR_BITS) - 1
 _MISSING: Final = object()
 # The bits of each byte in reverse.
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-
-Chunk = dict[bytes, Any]
 
 
 class Table:
@@ -124,14 +122,12 @@ class Table:
         self._chunk_count = count = -(-len(members) // FULL) or 1
         self._high = high = (1 << (count - 1).bit_length()) - 1
         chunks: list[Chunk] = [{} for _ in range(count)] if high else [members]
-        for member, value in members.items() if high else ():
-            index = hash(member) >> PLACE & high
-            if index >= count:
-                index &= high >> 1
-            chunks[index][member] = value
+        if high:
+            fill_chunks(chunks, members, hash)
         self._pages = [chunks[start : start + IN_PAGE + 1] for start in range(0, count, IN_PAGE + 1)]
         self._owned_pages = bytearray(b"\1" * len(self._pages))
-        self._mean_bytes = _contents_bytes(chunks[-1]) // (len(chunks[-1]) or 1)
+        if high and chunks[-1]:
+            self._mean_bytes = _contents_bytes(chunks[-1]) // len(chunks[-1])
 
     def __len__(self) -> int:
         return self._count

@@ -13,6 +13,7 @@ import pytest
 from kvserver._speedups import (
     ahead,
     blocks,
+    chunks,
     crc64,
     listpacks,
     lzf,
@@ -35,7 +36,7 @@ from kvserver._speedups import (
 from kvserver._speedups.choice import TWINS, compiled
 
 MODULES = (
-    *(ahead, blocks, crc64, listpacks, lzf, members, ordering, packed, packing, places),
+    *(ahead, blocks, chunks, crc64, listpacks, lzf, members, ordering, packed, packing, places),
     *(rdb_entries, rdb_packed, rdb_parts, rdb_strings, records, replies, requests, runs, stream_nodes, strings),
 )
 

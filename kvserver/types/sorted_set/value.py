@@ -302,15 +302,19 @@ def value_of(members: Members) -> str | SortedSet:
     return SortedSet(members, is_listpack=members.is_listpack) if packed is None else packed
 
 
-def _loaded(pairs: list[tuple[bytes, float]]) -> str | SortedSet:
-    members = Small(dict(pairs))
-    members.is_listpack = (
-        len(pairs) <= LISTPACK_MEMBERS
-        and max(len(member) for member, _ in pairs) <= LISTPACK_BYTES
+def _loaded(members: list[bytes], scores: list[float]) -> str | SortedSet:
+    """The value of members and their scores, which are in order."""
+    is_listpack = (
+        len(members) <= LISTPACK_MEMBERS
+        and max(map(len, members)) <= LISTPACK_BYTES
         # No listpack holds a -0.0, which must not be lost.
-        and not any(score == 0 and copysign(1, score) < 0 for _, score in pairs)
+        and not (0.0 in scores and any(score == 0 and copysign(1, score) < 0 for score in scores))
     )
-    return value_of(members)
+    if is_listpack and len(members) <= MOST_MEMBERS:
+        return value_of(Small(dict(zip(members, scores, strict=True)), (members, scores)))
+    large = SortedSet((), is_listpack=is_listpack)
+    large.load(members, scores)
+    return large
 
 
 def _read(document: object) -> Value | None:
@@ -326,7 +330,9 @@ def _read(document: object) -> Value | None:
             return None
         pairs.append((member, score))
     is_ordered = all((one[1], one[0]) < (other[1], other[0]) for one, other in pairwise(pairs))
-    return _loaded(pairs) if is_ordered and len(dict(pairs)) == len(pairs) else None
+    if not is_ordered or len(dict(pairs)) < len(pairs):
+        return None
+    return _loaded([member for member, _ in pairs], [score for _, score in pairs])
 
 
 class _Builder:
@@ -344,7 +350,7 @@ class _Builder:
         if len(self._members.scores) < self._count:
             # A member came twice.
             return None
-        return self._members if self._count > LISTPACK_MEMBERS else _loaded(list(self._members))
+        return self._members if self._count > LISTPACK_MEMBERS else _loaded(*self._members.slice(0, self._count))
 
     def pieces(self) -> Iterator[bytes]:
         return pairs_pieces(self._members.chunks())
@@ -355,12 +361,7 @@ def _begin_long(opening: bytes, expires_at_ms: int | None) -> LongPairs:
 
 
 def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
-    members, scores = rdb.read_zset(dump_type, body, max_bytes)
-    if len(members) <= LISTPACK_MEMBERS:
-        return _loaded(list(zip(members, scores, strict=True)))
-    large = SortedSet((), is_listpack=False)
-    large.load(members, scores)
-    return large
+    return _loaded(*rdb.read_zset(dump_type, body, max_bytes))
 
 
 def _load_long(body: Body, max_bytes: int) -> Steps[Value]:
