@@ -26,11 +26,15 @@ class Times:
 
     __slots__ = ("_few", "_many", "earliest")
 
-    def __init__(self) -> None:
+    def __init__(self, times: dict[bytes, int] | None = None) -> None:
+        """Begin with these times, or without any."""
         self.earliest: int | None = None
-        self._few: dict[bytes, int] = {}
+        self._few = {} if times is None else times.copy()
         # The times by member, and the members by time; None while they are few.
         self._many: tuple[Table, Ordered] | None = None
+        if len(self._few) > MOST_IN_DICT:
+            self._convert()
+        self._look()
 
     def get(self, member: bytes) -> int | None:
         """The time of a member, or None if it is not there."""
@@ -112,9 +116,9 @@ class Times:
 
     def _convert(self) -> None:
         times, order = Table(), Ordered()
-        for member, time in self._few.items():
-            times.set(member, time)
-            order.add(time, member)
+        times.update(self._few.items())
+        ordered = sorted(zip(self._few.values(), self._few, strict=True))
+        order.load([member for _, member in ordered], [time for time, _ in ordered])
         self._few, self._many = {}, (times, order)
 
     def _look(self) -> None:

@@ -166,25 +166,29 @@ def read_hash(dump_type: int, body: bytes, max_bytes: int) -> dict[bytes, bytes]
     return fields
 
 
-def read_expiring_hash(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, bytes, int | None]]:
-    """The fields of a hash, their values, and when each expires: in Unix milliseconds, which may have passed, or None.
+def read_expiring_hash(dump_type: int, body: bytes, max_bytes: int) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
+    """The fields and values of a hash, and when some of the fields expire: in Unix milliseconds, which may have passed.
 
     Its type is one of EXPIRING_HASH_TYPES. DumpInvalid as for `read_list`.
     """
     reader = Reader(body)
     base_ms = read_base_ms(dump_type, reader)
-    fields: list[tuple[bytes, bytes, int | None]] = []
     if dump_type in (HASH_METADATA, HASH_METADATA_PRE_GA):
         items: list[Any] = reader.items(b"nss", reader.length(), max_bytes)
-        times = (check_expiry(time_ms + base_ms) if time_ms else None for time_ms in items[::3])
-        fields += zip(items[1::3], items[2::3], times, strict=True)
+        names, values, times_ms = items[1::3], items[2::3], items[::3]
     else:
         strings = _read_block(read_listpack, reader, max_bytes)
         _check_tuples(strings, 3)
-        fields += zip(strings[::3], strings[1::3], map(_absolute_ms, strings[2::3]), strict=True)
-    _check_end(reader, fields)
-    _check_distinct([field for field, _, _ in fields])
-    return fields
+        # The times of a listpack are absolute.
+        names, values, times_ms, base_ms = strings[::3], strings[1::3], _times(strings[2::3]), 0
+    _check_end(reader, names)
+    fields = dict(zip(names, values, strict=True))
+    # 0 stands for none.
+    deadlines = {name: time_ms + base_ms for name, time_ms in zip(names, times_ms, strict=True) if time_ms}
+    is_in_time = not deadlines or 0 <= min(deadlines.values()) <= max(deadlines.values()) <= _MAX_EXPIRY_MS
+    if len(fields) < len(names) or not is_in_time:
+        raise DumpInvalid(BAD_FORMAT)
+    return fields, deadlines
 
 
 def read_base_ms(dump_type: int, reader: Reader) -> int:
@@ -325,11 +329,11 @@ def _scores(texts: list[bytes]) -> list[float]:
         raise DumpInvalid(BAD_FORMAT) from None
 
 
-def _absolute_ms(text: bytes) -> int | None:
-    """The time of a field in a listpack. 0 stands for none."""
-    if not text.isdigit() or len(text) > _EXPIRY_DIGITS:
+def _times(texts: list[bytes]) -> list[int]:
+    """The numbers of the texts of times."""
+    if texts and not (all(map(bytes.isdigit, texts)) and max(map(len, texts)) <= _EXPIRY_DIGITS):
         raise DumpInvalid(BAD_FORMAT)
-    return check_expiry(int(text)) or None
+    return list(map(int, texts))
 
 
 def check_members(members: Sized, count: int | None = None) -> None:

@@ -263,8 +263,7 @@ def _loaded(fields: dict[bytes, bytes], deadlines: dict[bytes, int]) -> str | Ha
     if not deadlines:
         return value_of(fields, is_listpack=is_listpack)
     hash_ = Hash(fields.items(), is_listpack=is_listpack)
-    for field, expires_at_ms in deadlines.items():
-        hash_.expire(field, expires_at_ms)
+    hash_.deadlines = Times(deadlines)
     return hash_
 
 
@@ -345,9 +344,8 @@ def _load_long(dump_type: int, body: Body, max_bytes: int) -> Steps[Value]:
 
 
 def _load_expiring(dump_type: int, body: bytes, max_bytes: int) -> Value:
-    fields = rdb.read_expiring_hash(dump_type, body, max_bytes)
-    deadlines = {field: _deadline(expires_at_ms) for field, _, expires_at_ms in fields if expires_at_ms is not None}
-    return _loaded({field: value for field, value, _ in fields}, deadlines)
+    fields, deadlines = rdb.read_expiring_hash(dump_type, body, max_bytes)
+    return _loaded(fields, {field: _deadline(expires_at_ms) for field, expires_at_ms in deadlines.items()})
 
 
 def _load_long_expiring(dump_type: int, body: Body, max_bytes: int) -> Steps[Value]:

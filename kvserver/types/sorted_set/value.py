@@ -386,7 +386,7 @@ def _load_long(body: Body, max_bytes: int) -> Steps[Value]:
                 made.add(member, score)
         yield
     rdb.check_members(made.scores, count)
-    return made if count > LISTPACK_MEMBERS else _loaded(list(made))
+    return made if count > LISTPACK_MEMBERS else _loaded(*made.slice(0, count))
 
 
 class SortedSetKind(Collection):

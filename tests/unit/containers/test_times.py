@@ -43,6 +43,18 @@ def test_times_are_a_dict_whatever_happens(monkeypatch: pytest.MonkeyPatch, seed
     assert all(contents(fork) == before for fork, before in forks)
 
 
+@pytest.mark.parametrize("count", [0, 1, MOST_IN_DICT, MOST_IN_DICT + 1, 1_000])
+def test_times_may_begin_with_some(count: int) -> None:
+    given = {b"%d" % number: number * 7_919 % 1_009 for number in range(count)}
+    some, grown = Times(given), Times()
+    for member, time in given.items():
+        grown.set(member, time)
+    assert contents(some) == contents(grown) == given
+    some.set(b"0", 5_000)
+    assert count == 0 or given[b"0"] == 0
+    assert sorted(some.take_due(500, count)) == sorted(member for member in grown.take_due(500, count) if member != b"0")
+
+
 def test_great_times_are_exact() -> None:
     some = Times()
     for number in range(MOST_IN_DICT + 1):

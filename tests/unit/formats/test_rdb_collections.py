@@ -74,12 +74,18 @@ def hash_pairs(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes,
     return list(read_hash(dump_type, body, max_bytes).items())
 
 
+def expiring_triples(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, bytes, int | None]]:
+    fields, deadlines = read_expiring_hash(dump_type, body, max_bytes)
+    assert deadlines.keys() <= fields.keys()
+    return [(field, value, deadlines.get(field)) for field, value in fields.items()]
+
+
 READERS: dict[int, Callable[[int, bytes, int], list[Any]]] = {
     **dict.fromkeys(LIST_TYPES, read_list),
     **dict.fromkeys(SET_TYPES, read_set),
     **dict.fromkeys(ZSET_TYPES, zset_pairs),
     **dict.fromkeys(HASH_TYPES, hash_pairs),
-    **dict.fromkeys(EXPIRING_HASH_TYPES, read_expiring_hash),
+    **dict.fromkeys(EXPIRING_HASH_TYPES, expiring_triples),
 }
 
 
