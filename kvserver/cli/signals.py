@@ -9,9 +9,8 @@ import asyncio
 import logging
 import os
 import signal
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -19,6 +18,8 @@ from kvserver.server import Server
 
 # A shell tells by so much more than its number that a signal has ended a program.
 _EXIT_BY_SIGNAL: Final = 128
+# Windows has no SIGHUP.
+_ENDING: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 _log = logging.getLogger("kvserver")
 
@@ -57,15 +58,17 @@ class Signals:
 @contextmanager
 def unwinding() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise SystemExit in the block, so that files that are half written go, and pauses end."""
-    numbers = []
-    if threading.current_thread() is threading.main_thread():
-        numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
-    for number in numbers:
-        signal.signal(number, _unwind)
+    taken: list[int] = []
+    # Only the main thread takes signals: in another one a ValueError says so.
+    with suppress(ValueError):
+        for number in _ENDING:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _unwind)
+                taken.append(number)
     try:
         yield
     finally:
-        for number in numbers:
+        for number in taken:
             signal.signal(number, signal.SIG_DFL)
 
 

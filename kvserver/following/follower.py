@@ -201,7 +201,7 @@ class Follower:
         source.state = LinkState.SYNC
         told = self._loop.create_task(_each_second(lambda: link.send(b"\n")))
         try:
-            transfer = Transfer(self._state.config.proto_max_bulk_len)
+            transfer = Transfer(self._state.config.proto_max_bulk_len, in_steps=True)
             loading = Loading(self._state.now_ms, self._state.config.databases)
             await self._gather(link, source, transfer, loading)
             _log.info("MASTER <-> REPLICA sync: %d keys have come; they take the place of the present data", loading.keys)

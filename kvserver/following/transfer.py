@@ -30,13 +30,14 @@ class Transfer:
     LinkLost where the source tells of an error. SourceUnusable if what comes is no such file, or one that can't be read here.
     """
 
-    def __init__(self, max_string_bytes: int) -> None:
+    def __init__(self, max_string_bytes: int, *, in_steps: bool = False) -> None:
+        """Begin. `in_steps`, and the limit of strings, are those of an RDBReader."""
         self.total_bytes = 0
         self.read_bytes = 0
         self.has_begun = False
         self.is_done = False
         self.rest = b""
-        self._reader = RDBReader(max_string_bytes)
+        self._reader = RDBReader(max_string_bytes, in_steps=in_steps)
         # What has come of the first line.
         self._line = b""
         # The bytes of the file that have yet to come, where its length is known, or the mark behind it.

@@ -155,7 +155,7 @@ def reason(text: str) -> str:
 
 def outcome(data: bytes, rng: random.Random) -> str:
     """What comes of a file: it is read, or refused. Whatever was read is a value that can be written."""
-    reader = RDBReader(max_string_bytes=1 << 20)
+    reader = RDBReader(max_string_bytes=1 << 20, in_steps=rng.random() < 0.5)
     found: list[RDBEntry] = []
     try:
         for piece in pieces(data, rng):

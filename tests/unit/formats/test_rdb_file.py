@@ -227,7 +227,7 @@ def test_long_value_in_small_pieces_takes_the_time_of_its_bytes() -> None:
     members = b"".join(string(b"%06d" % number) for number in range(20_000))
     body = b"\2" + dumps.length(20_000, 5) + members
     data = rdb_file(entry(b"set", body), checksum=0)
-    reader = RDBReader()
+    reader = RDBReader(in_steps=True)
     found = [item for start in range(0, len(data), 16) for item in reader.feed(data[start : start + 16])]
     assert found[:-1] == [RDBStep()] * (len(found) - 1)
     assert isinstance(found[-1], RDBEntry)
@@ -274,13 +274,14 @@ def test_long_value_is_made_in_steps_of_the_bytes_that_came() -> None:
     body = b"\2" + dumps.length(len(names), 5) + b"".join(map(string, names))
     whole = rdb_file(entry(b"before", b"\0" + string(b"v")) + entry(b"set", body) + entry(b"behind", b"\0" + string(b"v")))
     for size in (4_096, 50_000, len(whole)):
-        reader = RDBReader()
+        reader = RDBReader(in_steps=True)
         found = [item for start in range(0, len(whole), size) for item in reader.feed(whole[start : start + size])]
         keys = [item.key for item in found if isinstance(item, RDBEntry)]
         assert keys == [b"before", b"set", b"behind"]
         assert found.count(RDBStep()) >= len(names) // 128
+        assert RDBStep() not in [*RDBReader().feed(whole)]
         assert reader.offset == len(whole)
         assert reader.is_done
     twice = rdb_file(entry(b"set", body[: -len(names[0])] + names[0]))
     with pytest.raises(RDBInvalid, match=f"the key b'set', type 2: no value of this type, at byte {twice.index(body[1:99])}$"):
-        list(RDBReader().feed(twice))
+        list(RDBReader(in_steps=True).feed(twice))
