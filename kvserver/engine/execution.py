@@ -16,7 +16,8 @@ from kvserver._speedups.replies import cut_replies
 from kvserver.dispatch.effect import EFFECTS
 from kvserver.dispatch.gate import Runners, is_free
 from kvserver.dispatch.table import ALIKE_FROM, CommandTable
-from kvserver.engine.results import Client, Result, Results
+from kvserver.engine.client import Client
+from kvserver.engine.results import Result, Results
 from kvserver.errors import CommandError
 from kvserver.resp.reply import (
     BULK_HEADERS,

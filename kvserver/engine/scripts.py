@@ -21,8 +21,9 @@ from kvserver.dispatch.effect import EFFECTS, Block, Effect, Fed, FreeShards, No
 from kvserver.dispatch.gate import shown_to_monitors
 from kvserver.dispatch.inner import NOT_ALLOWED, InnerGate
 from kvserver.dispatch.table import CommandTable
+from kvserver.engine.client import Client
 from kvserver.engine.functions import FunctionRunner
-from kvserver.engine.results import INTERNAL_ERROR, Client, Jobs
+from kvserver.engine.results import INTERNAL_ERROR, Jobs
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Error, Reply

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 from kvserver._speedups.ahead import FETCHES_AHEAD
 from kvserver._speedups.choice import IS_COMPILED
 from kvserver.dispatch.table import ALIKE_FROM, CommandTable
+from kvserver.engine.client import Client
 from kvserver.engine.execution import Execution
 from kvserver.engine.outbox import Outbox
-from kvserver.engine.results import Client, Jobs, Results
+from kvserver.engine.results import Jobs, Results
 from kvserver.resp.request import Request
 from kvserver.state.session import ServerState
 

@@ -13,8 +13,9 @@ from typing import Final
 
 from kvserver.dispatch.effect import EFFECTS, Block, Fed, Monitored, Notified
 from kvserver.dispatch.table import CommandTable
+from kvserver.engine.client import Client
 from kvserver.engine.execution import COMMANDS_PER_FOLD
-from kvserver.engine.results import Client, Result
+from kvserver.engine.results import Result
 from kvserver.engine.scripts import NO_INTERPRETER
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, Refusal, SourceUnusable

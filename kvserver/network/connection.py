@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from kvserver.engine.results import Client
+from kvserver.engine.client import Client
 from kvserver.engine.writer import COMMANDS_PER_TURN, Writer
 from kvserver.resp.reply import Error
 from kvserver.resp.request import RequestParser, request_bytes

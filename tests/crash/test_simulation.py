@@ -33,8 +33,8 @@ from kvserver.data.databases import Databases, Frozen
 from kvserver.data.freeze import Cut
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine import writer
+from kvserver.engine.client import Client
 from kvserver.engine.jobs import Jobs
-from kvserver.engine.results import Client
 from kvserver.engine.writer import Writer
 from kvserver.formats.encoder import encode
 from kvserver.formats.tags import Mapping

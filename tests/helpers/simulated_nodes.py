@@ -19,8 +19,8 @@ from helpers.faulty_engine import Faults, FaultyLog, FaultyPresence, FaultyVault
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
 from kvserver.dispatch.table import CommandTable
+from kvserver.engine.client import Client
 from kvserver.engine.jobs import Jobs
-from kvserver.engine.results import Client
 from kvserver.engine.writer import Writer
 from kvserver.errors import MediumError
 from kvserver.failover.shared_data import SharedData

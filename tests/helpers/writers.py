@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from helpers.sessions import Server
 from kvserver.dispatch.effect import Effect, Fetch, Fetched
+from kvserver.engine.client import Client
 from kvserver.engine.outbox import Outbox
-from kvserver.engine.results import Client
 from kvserver.engine.writer import Writer
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request, RequestParser
