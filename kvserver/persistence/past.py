@@ -96,6 +96,7 @@ class Past:
         """
         self.is_settled = False
         self.databases.stop_clock(time_ms)
+        self.databases.hurry()
         self.databases.lead()
         while self.databases.sweep():
             # Nobody repeats what goes.

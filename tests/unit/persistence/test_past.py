@@ -123,6 +123,18 @@ def test_what_is_due_is_dropped_in_steps(tmp_path: Path) -> None:
     assert not past.is_settled
 
 
+def test_no_key_rests_where_what_is_due_is_dropped_once_more(tmp_path: Path) -> None:
+    history = WrittenHistory(tmp_path)
+    history.frame(1, 100)
+    keys = [[b"SET", b"%d" % number, b"v", b"PXAT", b"%d" % (150 + number % 2)] for number in range(20_000)]
+    history.segment(1, (110, keys), is_live=True)
+    past = history.read().at("120")
+    for now_ms, left in ((150, 10_000), (151, 0)):
+        for _ in past.drop_due(now_ms):
+            pass
+        assert past.databases.key_count == left
+
+
 def test_gap_is_told_and_what_is_before_and_behind_it_can_be_read(history: WrittenHistory) -> None:
     (history.path / "0000000002.journal").unlink()
     assert history.at(120) == history.at("1:3") == '{"a":"2","b":"2","c":"3","old":"0"}'
