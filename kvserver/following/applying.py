@@ -28,6 +28,10 @@ from kvserver.state.session import SOURCE_ID, ServerState, Session
 
 # What a script does with the time is its own business, so that the clock goes for it. Redis sends scripts up to version 4.
 _SCRIPTS: Final = frozenset((b"eval", b"evalsha", b"fcall"))
+# What a source sends beside writes, reads and what spreads without being either. Old versions send the scripts they are given.
+_SENT: Final = frozenset(("select", "script|load", "script|flush"))
+# It sends what has become of this one, which would send keys from here to elsewhere.
+_NEVER_SENT: Final = "migrate"
 # The errors of scripts that have not run at all.
 _NOT_RUN: Final = (NO_INTERPRETER.partition("{")[0], "NOSCRIPT")
 
@@ -116,6 +120,8 @@ class Applying:
         output: list[bytes] = []
         executed = self._state.usages.executed
         for request in requests:
+            if not self._may_come(request):
+                raise SourceUnusable(f"the source sends what no source sends: {_shown(request)}")
             is_script = request[0].lower() in _SCRIPTS
             result = self._run_script(request) if is_script else self._call(request)
             self._state.counters.commands_processed += 1
@@ -130,6 +136,17 @@ class Applying:
                 raise SourceUnusable(f"the source sends what can't be run here: {_shown(request)}: {failure}")
         if len(executed) > COMMANDS_PER_FOLD:
             self._state.usages.fold()
+
+    def _may_come(self, request: Request) -> bool:
+        """False for a command that is about the server and not about its data: a source is no administrator here."""
+        command = self._table.commands.get(request[0].lower())
+        meant = command and command.meant_by(request)
+        # What is unknown says so itself.
+        if not meant or meant.name in _SENT:
+            return True
+        if meant.is_alone or "no_multi" in meant.flags or meant.name == _NEVER_SENT:
+            return False
+        return "write" in meant.flags or "readonly" in meant.flags or meant.may_replicate
 
     def _call(self, request: Request) -> Result:
         try:

@@ -144,6 +144,41 @@ async def test_what_cannot_run_ends_it_with_what_is_before_done(
     assert following.recording.sequence == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SHUTDOWN NOSAVE",
+        "CONFIG SET requirepass x",
+        "ACL SETUSER eve on nopass +@all",
+        "DEBUG SLEEP 0",
+        "REPLICAOF NO ONE",
+        "SAVE",
+        "MONITOR",
+        "SUBSCRIBE news",
+        "CLIENT REPLY OFF",
+        "AUTH x",
+        "KVS.RESTORE 1h",
+        "RESTORE",
+        "MIGRATE 127.0.0.1 1 there 0 100",
+        "SCRIPT KILL",
+        "FUNCTION STATS",
+    ],
+)
+@pytest.mark.parametrize("in_transaction", [True, False])
+async def test_source_is_no_administrator(following: Following, line: str, *, in_transaction: bool) -> None:
+    part = (Transaction if in_transaction else Commands)(requests("SET there 1", line, "SET behind 1"), 0)
+    with pytest.raises(SourceUnusable, match=f"the source sends what no source sends: {line.split()[0]}"):
+        await following.applying.run(part)
+    keyspace = following.databases[0]
+    assert (keyspace.live(b"there"), keyspace.live(b"behind")) == (b"1", None)
+
+
+async def test_what_sources_send_beside_writes_comes(following: Following) -> None:
+    await following.run("SELECT 1", "SCRIPT FLUSH", "PUBLISH a b", "SPUBLISH a b", "PFADD h 1", "PFCOUNT h", "FLUSHALL")
+    await following.run("SET a 1")
+    assert following.databases[1].live(b"a") == b"1"
+
+
 async def test_it_waits_while_the_writer_is_paused(following: Following) -> None:
     following.writer.pause()
     work = following.run("SET k v")
