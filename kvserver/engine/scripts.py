@@ -32,7 +32,7 @@ from kvserver.scripting.randomness import Randomness
 from kvserver.scripting.scripts import Script, Scripts
 from kvserver.state.channels import Message, MonitorLine
 from kvserver.state.scripts import FunctionFacts, Running, ScriptFacts
-from kvserver.state.session import SCRIPT_ID, SERVER_VERSION, ServerState, Session
+from kvserver.state.session import SCRIPT_ID, SERVER_VERSION, SOURCE_ID, ServerState, Session
 
 if TYPE_CHECKING:
     from kvserver.engine.carrier import Carrier
@@ -54,6 +54,9 @@ MESSAGES_PER_HAND_OVER: Final = 1024
 # A script that has stood aside runs so long until it does again. The others have their turns in between.
 SLICE_S: Final = 0.002
 NEVER_S: Final = float("inf")
+# A script that nobody can end, and that has run for so long, does not end by itself.
+LIMIT_S: Final = 60.0
+TOO_LONG: Final = b"ERR the script has run for a minute"
 
 _LEVELS: Final = (logging.DEBUG, logging.DEBUG, logging.INFO, logging.WARNING)
 
@@ -265,6 +268,9 @@ class ScriptRunner:
             threshold_ms = self._state.config.busy_reply_threshold
             self._ends_at_s = now_s + threshold_ms / 1000 if threshold_ms else NEVER_S
             self._began_at_s = now_s
+        # It can't stand aside.
+        if self._running and self._running[1].id == SOURCE_ID:
+            return TOO_LONG if now_s > self._began_at_s + LIMIT_S else None
         if now_s < self._ends_at_s:
             return self._verdict
         if self.is_leaving and not self._gate.has_written:

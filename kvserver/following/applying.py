@@ -16,13 +16,13 @@ from kvserver.dispatch.table import CommandTable
 from kvserver.engine.client import Client
 from kvserver.engine.execution import COMMANDS_PER_FOLD
 from kvserver.engine.results import Result
-from kvserver.engine.scripts import NO_INTERPRETER
+from kvserver.engine.scripts import NO_INTERPRETER, TOO_LONG
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, Refusal, SourceUnusable
 from kvserver.following.handshake import shown
 from kvserver.following.stream import Commands, Transaction
 from kvserver.following.translation import translate
-from kvserver.resp.reply import Error
+from kvserver.resp.reply import Encoded, Error
 from kvserver.resp.request import Request
 from kvserver.state.session import SOURCE_ID, ServerState, Session
 
@@ -32,8 +32,8 @@ _SCRIPTS: Final = frozenset((b"eval", b"evalsha", b"fcall"))
 _SENT: Final = frozenset(("select", "script|load", "script|flush"))
 # It sends what has become of this one, which would send keys from here to elsewhere.
 _NEVER_SENT: Final = "migrate"
-# The errors of scripts that have not run at all.
-_NOT_RUN: Final = (NO_INTERPRETER.partition("{")[0], "NOSCRIPT")
+# The errors of scripts that have not run, or not to their ends.
+_NOT_RUN: Final = (NO_INTERPRETER.partition("{")[0], "NOSCRIPT", TOO_LONG.decode())
 
 _log = logging.getLogger("kvserver")
 
@@ -166,8 +166,8 @@ class Applying:
             session.is_executing = False
         if isinstance(result, Refusal) or (isinstance(result, CommandError) and str(result).startswith(_NOT_RUN)):
             raise SourceUnusable(f"the source sends what can't be run here: {_shown(request)}: {result}")
-        if isinstance(result, CommandError):
-            _log.warning("a script of the source fails: %s", result)
+        if failure := failure_of(result):
+            _log.warning("a script of the source fails: %s", failure)
         return result
 
 
@@ -180,6 +180,8 @@ def failure_of(result: Result) -> str:
         return str(inner)
     if isinstance(inner, Error):
         return inner.text
+    if isinstance(inner, Encoded) and inner[:1] == b"-":
+        return inner[1:].strip().decode("utf-8", "backslashreplace")
     # Nobody feeds who waits here: the source sends what has become of it.
     return "it would wait" if isinstance(inner, Block) else ""
 

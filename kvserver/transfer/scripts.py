@@ -14,7 +14,7 @@ from kvserver.dispatch.effect import EFFECTS, Effect, FreeShards, Publish
 from kvserver.dispatch.inner import NOT_ALLOWED, InnerGate
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.functions import FunctionRunner
-from kvserver.engine.scripts import NO_INTERPRETER
+from kvserver.engine.scripts import LIMIT_S, NO_INTERPRETER, TOO_LONG
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Error, Reply
 from kvserver.resp.request import Request
@@ -26,11 +26,8 @@ from kvserver.transfer.expiring import says_until, stopped
 if TYPE_CHECKING:
     from kvserver.scripting.interpreter import Host, Interpreter
 
-# A script that has run for so long does not end by itself.
-LIMIT_S: Final = 60.0
 # By these words an error tells that there is no interpreter.
 NEEDS_PACKAGE: Final = "scripts need the package"
-TOO_LONG: Final = b"ERR the script has run for a minute"
 
 
 class ImportedScripts(NoScripts[Session]):

@@ -16,6 +16,7 @@ from helpers.servers import StartServer, Wire, encode, info, wait_until
 from helpers.writers import Setting, settle
 from kvserver.data.databases import Databases
 from kvserver.embedded import RunningServer
+from kvserver.engine import scripts
 from kvserver.errors import MediumError
 from kvserver.following import follower
 from kvserver.following.follower import Follower
@@ -174,6 +175,23 @@ def test_old_source_may_send_scripts_and_times_from_now(wire: Wire, source: Fake
     for key in ("k", "s"):
         assert 90 < wire.value("TTL", key) <= 100
     assert wire.value("GET", "f") == b"done"
+
+
+def test_script_that_fails_by_a_command_is_told(wire: Wire, source: FakeSource, caplog: pytest.LogCaptureFixture) -> None:
+    follow(wire, source)
+    source.send(encode("EVAL", "redis.call('INCR', KEYS[1])", 1, "k") * 2 + encode("EVAL", "redis.call('SHUTDOWN')", 0) + SET)
+    wait_until(lambda: wire.value("GET", "k") == b"v", "it goes on")
+    assert "a script of the source fails: ERR This Redis command is not allowed from script" in caplog.text
+
+
+def test_script_that_does_not_end_ends_the_following(wire: Wire, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server serves nobody meanwhile, and nobody else could end it."""
+    monkeypatch.setattr(scripts, "LIMIT_S", 0.2)
+    follow(wire, source)
+    source.send(SET + encode("EVAL", "while true do end", 0) + encode("SET", "behind", "v"))
+    wait_for_error(wire, "EVAL while true do end …: ERR the script has run for a minute")
+    assert wire.value("MGET", "k", "behind") == [b"v", None]
+    assert link(wire)["master_link_given_up"] == "1"
 
 
 @pytest.mark.parametrize(
