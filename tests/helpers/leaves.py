@@ -30,6 +30,7 @@ from kvserver._speedups import (
     replies,
     requests,
     runs,
+    sealing,
     stream_nodes,
     strings,
 )
@@ -37,7 +38,7 @@ from kvserver._speedups.choice import TWINS, compiled
 
 MODULES = (
     *(ahead, blocks, chunks, crc64, listpacks, lzf, members, ordering, packed, packing, places),
-    *(rdb_entries, rdb_packed, rdb_parts, rdb_strings, records, replies, requests, runs, stream_nodes, strings),
+    *(rdb_entries, rdb_packed, rdb_parts, rdb_strings, records, replies, requests, runs, sealing, stream_nodes, strings),
 )
 
 
