@@ -39,7 +39,7 @@ class Runs(Generic[R]):
     MOST_FLAT: ClassVar[int] = 2048
 
     def __init__(self, first: R, token: object, size: int = 0) -> None:
-        """Begin with one run, which holds this token and has so many members."""
+        """Begin with one run, which holds this token, or is nobody's, and has so many members."""
         self.token = token
         self.runs: list[R] | Pages[R] = [first]
         # An array, which is copied without touching an object for each run.

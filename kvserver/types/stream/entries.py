@@ -17,6 +17,8 @@ from kvserver.types.stream.ids import FIRST, LAST, Id
 from kvserver.types.stream.node import MOST_BYTES, MOST_ENTRIES, Item, Node
 
 _key_of: Final = attrgetter("first")
+# What stands in a row without entries. It is nobody's, and replaced by the first node that has some.
+_EMPTY: Final = Node(FIRST, [], None)
 # Fewer entries are added one by one in less time.
 _FEW: Final = 3
 # Fewer ids are looked up one by one in less time than those of a node are listed.
@@ -31,8 +33,7 @@ class Entries(Runs[Node]):
     def __init__(self) -> None:
         # The node in which something was last looked up: who reads on finds what follows there.
         self._recent = 0
-        token = object()
-        super().__init__(Node(FIRST, [], token), token)
+        super().__init__(_EMPTY, object())
 
     def fork(self) -> Self:
         """Another one with the same entries. Each can be changed without the other's notice; none is copied yet."""
@@ -319,7 +320,7 @@ class Entries(Runs[Node]):
         if len(self.runs) > 1:
             self._remove(index)
         else:
-            self.runs[0] = Node(FIRST, [], self.token)
+            self.runs[0] = _EMPTY
             self.sizes[0] = 0
 
     def _remove_first(self, whole: int) -> None:
@@ -327,6 +328,6 @@ class Entries(Runs[Node]):
         if whole == len(self.runs):
             whole -= 1
             self.count -= self.sizes[-1]
-            self.runs[whole] = Node(FIRST, [], self.token)
+            self.runs[whole] = _EMPTY
             self.sizes[whole] = 0
         self._drop(0, whole)
