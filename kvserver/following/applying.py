@@ -96,7 +96,7 @@ class Applying:
 
     def _run(self, part: Commands | Transaction) -> None:
         now_ms = self._state.now_ms()
-        requests = [each for request in part.requests for each in translate(request, now_ms)]
+        requests = translate(part.requests, now_ms)
         self._databases.stop_clock()
         try:
             # Where somebody is told of what the commands do, the gate sees to that.

@@ -1,4 +1,4 @@
-"""A command of a source as the commands that have the same effect here, whenever they run. Pure.
+"""The commands of a source as the commands that have the same effect here, whenever they run. Pure.
 
 Redis 7 sends expiries as times. Older versions send some as they were said, so many seconds from now: these are counted from
 the time at which they came. What a consumer group notes of the time, the replica's own clock tells in Redis; here it stands in
@@ -9,18 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from operator import itemgetter
 from typing import Final
 
 from kvserver.resp.request import Request
 from kvserver.types.stream.lookup import AT, record_of_sight
 
+_NAME: Final = itemgetter(0)
+_PLAIN_SET_WORDS: Final = 3
 # Nobody's clock tells a later time (milliseconds).
 _MOST_DIGITS: Final = 18
 
 
-def translate(request: Request, now_ms: int) -> list[Request]:
-    """The commands that stand for this one, which has come at this Unix time (milliseconds)."""
-    # Measured: most requests are of other names, and need no more than this.
+def translate(requests: list[Request], now_ms: int) -> list[Request]:
+    """The commands that stand for these, which have come at this Unix time (milliseconds)."""
+    names = set(map(bytes.lower, set(map(_NAME, requests))))
+    # Measured: most requests are of other names, or SETs without options.
+    if max(map(len, requests), default=0) <= _PLAIN_SET_WORDS:
+        names.discard(b"set")
+    if names.isdisjoint(_CHANGES):
+        return requests
+    return [each for request in requests for each in _translated(request, now_ms)]
+
+
+def _translated(request: Request, now_ms: int) -> list[Request]:
     change = _CHANGES.get(request[0].lower())
     return [request] if change is None else change(request, now_ms)
 

@@ -25,7 +25,7 @@ NOW_MS = 1_700_000_000_000
     ],
 )
 def test_time_from_now_becomes_a_time(words: str, wanted: str) -> None:
-    assert translate(words.encode().split(), NOW_MS) == [wanted.encode().split()]
+    assert translate([words.encode().split()], NOW_MS) == [wanted.encode().split()]
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,23 @@ def test_time_from_now_becomes_a_time(words: str, wanted: str) -> None:
 )
 def test_all_else_stays_as_it_is(words: str) -> None:
     request = words.encode().split()
-    assert translate(request, NOW_MS) == [request]
+    assert translate([request], NOW_MS) == [request]
 
 
 def test_new_consumer_is_seen_at_that_time() -> None:
     request = [b"XGROUP", b"CREATECONSUMER", b"k", b"g", b"c"]
     sight = b"XREADGROUP GROUP g c AT 1700000000000 COUNT 1 STREAMS k 0".split()
-    assert translate(request, NOW_MS) == [request, sight]
+    assert translate([request], NOW_MS) == [request, sight]
+
+
+def test_requests_are_translated_in_order_and_left_alone_where_none_changes() -> None:
+    plain = [[b"SET", b"a", b"1"], [b"del", b"b"]]
+    assert translate(plain, NOW_MS) is plain
+    assert translate([], NOW_MS) == []
+    mixed = [*plain, [b"set", b"c", b"1", b"px", b"5"], [b"Expire", b"a", b"1"], [b"SET", b"d", b"1"]]
+    assert translate(mixed, NOW_MS) == [
+        *plain,
+        [b"set", b"c", b"1", b"PXAT", b"%d" % (NOW_MS + 5)],
+        [b"PEXPIREAT", b"a", b"%d" % (NOW_MS + 1000)],
+        [b"SET", b"d", b"1"],
+    ]

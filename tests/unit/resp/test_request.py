@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Iterable, Sequence
 from unittest import mock
 
+import hiredis
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from kvserver._speedups.requests import split_arguments
 from kvserver.errors import ProtocolError
 from kvserver.resp import request as module
-from kvserver.resp.request import Request, RequestParser, StrictParser, split_inline
+from kvserver.resp.request import Request, RequestParser, StrictParser, request_bytes, requests_bytes, split_inline
 
 MEGABYTE = 1 << 20
 LONG_ARGUMENT_BYTES = 16 * MEGABYTE
@@ -525,3 +526,12 @@ def test_commands_behind_auth_in_one_read_wait_for_what_auth_gives() -> None:
             found += parser.feed(chunk)
         assert found == [long]
         assert parser.failure is None
+
+
+def test_bytes_of_requests_are_those_that_were_sent() -> None:
+    requests = [[b"SET", b"k", b"v" * length] for length in (0, 9, 10, 999, 1000, 1023)]
+    requests += [[b"DEL", *(b"%d" % number for number in range(150))], [b"PING"]]
+    assert requests_bytes([]) == 0
+    for some in (requests, [*requests, [b"SET", b"k", b"v" * 1024], [b"MSET", *[b"x"] * 2000]]):
+        sent = b"".join(hiredis.pack_command(tuple(request)) for request in some)  # type: ignore[arg-type]
+        assert requests_bytes(some) == sum(map(request_bytes, some)) == len(sent)
