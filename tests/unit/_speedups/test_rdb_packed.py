@@ -213,6 +213,14 @@ def test_scores_are_written_as_python_writes_them(scores: list[float]) -> None:
             assert same("packed_of", body, b"zD", LIMIT) == f"z\0a\1{text.decode()}\0", number
 
 
+def test_zero_with_a_sign_is_left() -> None:
+    # Redis's listpacks lose the sign, so that Redis would hold a skip list.
+    for text, wanted in ((b"0", "z\0a\x010\0"), (b"-0", None), (b"-0.0", None)):
+        for dump_type in (3, 12, 17):
+            assert read(dump_type, MADE[dump_type][1]([b"a", text])) == wanted
+        assert read(5, b"\1\1a" + struct.pack("<d", float(text))) == wanted
+
+
 def test_long_text_of_a_score_is_left() -> None:
     for digits, wanted in ((1, "1"), (64, "1.1111111111111112e+63"), (65, None)):
         words = [b"a", b"1" * digits]
