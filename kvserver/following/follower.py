@@ -36,8 +36,8 @@ RETRY_S: Final = 1.0
 # All data is not asked for again so soon where it could not be kept.
 RETRY_KEEPING_S: Final = 10.0
 TELL_S: Final = 1.0
-# So many bytes of all data are read in a step, if they complete nothing.
-FED_BYTES: Final = 1 << 12
+# So many bytes of all data are taken in a step, if they complete nothing.
+STEP_BYTES: Final = 1 << 12
 
 _log = logging.getLogger("kvserver")
 
@@ -231,13 +231,10 @@ class Follower:
         pace = self._workplace.pace()
         has_told = False
         while not transfer.is_done:
-            data = await link.read()
+            data = await link.read(STEP_BYTES)
             source.heard()
-            for start in range(0, len(data), FED_BYTES):
-                for item in transfer.feed(data[start : start + FED_BYTES]):
-                    loading.put(item)
-                    if pace.is_over:
-                        await pace.next()
+            for item in transfer.feed(data):
+                loading.put(item)
                 if pace.is_over:
                     await pace.next()
             source.sync_bytes, source.synced_bytes = transfer.total_bytes, transfer.read_bytes
@@ -245,6 +242,8 @@ class Follower:
                 has_told = True
                 size = f"{transfer.total_bytes} bytes" if transfer.total_bytes else "streamed RDB"
                 _log.info("MASTER <-> REPLICA sync: receiving %s from master", size)
+            if pace.is_over:
+                await pace.next()
 
     # The stream
 

@@ -57,11 +57,11 @@ class Link:
             raise LinkLost("Connection with master lost.")
         return line.rstrip(b"\r\n")
 
-    async def read(self) -> bytes:
+    async def read(self, most_bytes: int = READ_BYTES) -> bytes:
         """The next bytes."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                data = await self._reader.read(READ_BYTES)
+                data = await self._reader.read(most_bytes)
         except TimeoutError:
             raise LinkLost("MASTER timeout: no data nor PING received...") from None
         except OSError as error:

@@ -77,6 +77,15 @@ def test_data_is_replaced_and_commands_follow(wire: Wire, source: FakeSource) ->
     assert wire.value("DBSIZE") == 1
 
 
+def test_commands_may_come_with_the_data(wire: Wire, source: FakeSource) -> None:
+    sets = [encode("SET", f"k{number}", "x" * 100) for number in range(1_000)]
+    source.data += b"".join(sets)
+    follow(wire, source)
+    wait_until(lambda: wire.value("DBSIZE") == len(sets), "all commands have run")
+    assert link(wire)["master_link_status"] == "up"
+    assert "master_link_error" not in link(wire)
+
+
 def test_question_is_answered_at_once_by_what_has_run(wire: Wire, source: FakeSource) -> None:
     follow(wire, source)
     source.wait_for_offset(100)

@@ -33,6 +33,7 @@ def test_transaction_is_one_part_when_its_end_has_come() -> None:
     assert read(SET + before) == [Commands([WORDS], BEGIN + len(SET))]
     parts = read(SET + before, rest)
     assert parts[1:] == [Transaction([WORDS, WORDS], BEGIN + len(SET + before + rest))]
+    assert read(MULTI, SET, SET, EXEC) == [Transaction([WORDS, WORDS], BEGIN + len(MULTI + SET + SET + EXEC))]
 
 
 def test_words_of_the_link_move_the_offset_alone() -> None:
