@@ -11,6 +11,7 @@ from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.shards import drain
 from kvserver.dispatch.effect import EFFECTS, Block, Fed, FreeShards, Publish, Switch
 from kvserver.dispatch.table import CommandTable
+from kvserver.engine.scripts import TOO_LONG
 from kvserver.errors import CommandError, SourceInvalid
 from kvserver.formats.aof import Batch
 from kvserver.options.config import Config
@@ -108,7 +109,8 @@ class AOFRun:
             else:
                 reason = str(error).removeprefix("ERR ")
             is_script = command is not None and command.may_replicate
-            if not is_script or NEEDS_PACKAGE in reason:
+            # One that has not come to its end has done so where the file was written.
+            if not is_script or NEEDS_PACKAGE in reason or TOO_LONG.decode().removeprefix("ERR ") in reason:
                 raise _invalid(where, request, reason) from None
             self._failed_scripts += 1
 

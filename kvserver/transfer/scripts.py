@@ -22,6 +22,7 @@ from kvserver.scripting.scripts import Script, Scripts
 from kvserver.state.scripts import NoScripts
 from kvserver.state.session import SCRIPT_ID, SERVER_VERSION, ServerState, Session
 from kvserver.transfer.expiring import says_until, stopped
+from kvserver.transfer.held_signals import HeldSignals
 
 if TYPE_CHECKING:
     from kvserver.scripting.interpreter import Host, Interpreter
@@ -44,6 +45,7 @@ class ImportedScripts(NoScripts[Session]):
         self._ends_at_s = 0.0
         # What the script that runs has replied by an error.
         self._error = b""
+        self._signals = HeldSignals()
 
     # What commands ask (`state.scripts.ScriptHost`)
 
@@ -75,7 +77,8 @@ class ImportedScripts(NoScripts[Session]):
         interpreter = self._functions.interpreter() if of_library else self._interpreter
         assert interpreter
         self._error = b""
-        result = interpreter.run(script.function, script.name, request[3:], keys, 2, of_library=of_library)
+        with self._signals.held():
+            result = interpreter.run(script.function, script.name, request[3:], keys, 2, of_library=of_library)
         if self._error:
             raise CommandError(self._error.decode("utf-8", "surrogateescape"))
         return result
@@ -118,7 +121,7 @@ class ImportedScripts(NoScripts[Session]):
 
     def look(self) -> bytes | None:
         """Look at the clock. The text of an error if the script has to end."""
-        return TOO_LONG if time.perf_counter() > self._ends_at_s else None
+        return TOO_LONG if self._signals.have_come or time.perf_counter() > self._ends_at_s else None
 
     def log(self, level: int, text: bytes) -> None:
         """The script has told this once, to a log of then."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.servers import kvserver_environment
 from helpers.transfers import LATER_MS, LIBRARY, aof, loaded
 from kvserver.errors import SourceInvalid
 from kvserver.transfer import scripts
@@ -71,11 +74,40 @@ def test_script_that_has_failed_before_fails_again_and_is_noted(path: Path) -> N
     assert staging.notes == ["failed, as they may have done before: 2 scripts"]
 
 
-def test_script_that_never_ends_is_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_script_that_never_ends_is_no_script_of_such_a_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file was written, it has ended: to go on without the rest of what it does would lose that silently."""
     monkeypatch.setattr(scripts, "LIMIT_S", 0.05)
-    staging = loaded(path, aof(["EVAL", "redis.call('SET', 'a', 1) while true do end", 0], "SET b 1"))
-    assert [key for _, key, _ in staging.members()] == [b"a", b"b"]
-    assert staging.notes == ["failed, as they may have done before: 1 scripts"]
+    with pytest.raises(SourceInvalid, match="the command 'EVAL' at offset 27: the script has run for a minute"):
+        loaded(path, aof("SET a 1", ["EVAL", "redis.call('SET', 'a', 1) while true do end", 0], "SET b 1"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_import_and_not_the_script_alone(path: Path, number: signal.Signals) -> None:
+    path.write_bytes(aof("SET a 1", ["EVAL", "while true do end", 0], "SET b 1"))
+    program = f"""
+import os, signal, threading
+from kvserver.cli.main import main
+from kvserver.transfer import scripts
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+looks = 0
+look = scripts.ImportedScripts.look
+
+def look_and_signal(self):
+    global looks
+    looks += 1
+    if looks == 3:
+        os.kill(os.getpid(), {number.value})
+    return look(self)
+
+scripts.ImportedScripts.look = look_and_signal
+raise SystemExit(main(["import", {str(path)!r}, {str(path.parent / "data")!r}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, env=kvserver_environment(), timeout=40, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, b"", b"")
+    assert not (path.parent / "data").exists()
 
 
 def test_flush_forgets_scripts(path: Path) -> None:
