@@ -97,7 +97,8 @@ def take_over(source_url: str, target_url: str, orders: Orders, terminal: Termin
     with Connection(source_url) as source, Connection(target_url) as target:
         _check(source, target)
         with _logged_in(target, login):
-            begins = not _follows(target, login)
+            before = target.info("replication")
+            begins = not _follows(before, login) or bool(before.get("master_link_error"))
             if begins:
                 _check_replaced(target, orders)
                 target.call(b"REPLICAOF", login.host.encode(), b"%d" % login.port)
@@ -107,7 +108,7 @@ def take_over(source_url: str, target_url: str, orders: Orders, terminal: Termin
             except _NeverThere:
                 # Otherwise it would go on trying, and replace its data at some later time.
                 if begins:
-                    target.call(b"REPLICAOF", b"NO", b"ONE")
+                    _go_back(target, before)
                 raise
             except KeyboardInterrupt:
                 if not terminal.is_sure():
@@ -129,11 +130,15 @@ def _check(source: Connection, target: Connection) -> None:
         raise TransferError(f"{target.url} follows the log of an engine: start one with a folder of its own, and copy that")
 
 
-def _follows(target: Connection, login: Login) -> bool:
-    fields = target.info("replication")
-    return (fields.get("master_host"), fields.get("master_port")) == (login.host, str(login.port)) and not fields.get(
-        "master_link_error"
-    )
+def _follows(fields: dict[str, str], login: Login) -> bool:
+    """True if a target whose INFO has these fields follows the source at this address."""
+    return (fields.get("master_host"), fields.get("master_port")) == (login.host, str(login.port))
+
+
+def _go_back(target: Connection, fields: dict[str, str]) -> None:
+    """Let the target follow whom it followed when INFO had these fields, or nobody."""
+    host, port = fields.get("master_host", "NO"), fields.get("master_port", "ONE")
+    target.call(b"REPLICAOF", host.encode(), port.encode())
 
 
 def _check_replaced(target: Connection, orders: Orders) -> None:
@@ -156,7 +161,7 @@ def _logged_in(target: Connection, login: Login) -> Iterator[None]:
         yield
     finally:
         # One that goes on following has to log in again.
-        if wanted and target.info("replication")["role"] == "master":
+        if wanted and not _follows(target.info("replication"), login):
             _set(target, before)
 
 

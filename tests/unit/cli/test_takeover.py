@@ -289,6 +289,14 @@ def test_target_that_is_refused_does_not_go_on_trying(
     assert info(target, "replication")["role"] == "master"
     assert target.value("CONFIG", "GET", "masterauth") == [b"masterauth", b""]
     assert target.value("GET", "old") == b"1"
+    # Nor does one that has followed another source give that up.
+    with FakeSource() as other:
+        target.command("REPLICAOF", "127.0.0.1", other.port)
+        wait_until(lambda: info(target, "replication")["master_link_status"] == "up", "it follows")
+        with pytest.raises(TransferError, match="no permissions to run the 'psync' command"):
+            take_over(url(redis, "me:pw@"), url(ours), orders, Terminal())
+        assert info(target, "replication")["master_port"] == str(other.port)
+        assert target.value("CONFIG", "GET", "masterauth") == [b"masterauth", b""]
 
 
 # --- Into a folder ---
