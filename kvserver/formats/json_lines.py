@@ -127,7 +127,9 @@ def _value(document: JSON, mapping: Mapping) -> Value:
         # A tag that is written otherwise is taken for a document, which nobody may have meant.
         is_like_tag = type(document) is dict and min(document, default="") == TAG
         if is_like_tag and type(entry) is JSONText and entry == canonical(document):
-            raise SourceInvalid(f"{TAG} in the {VALUE} does not stand as it would be written")
+            raise SourceInvalid(
+                f"{TAG} in the {VALUE} does not stand as it would be written: names in order, each once, scores as floats"
+            )
     except (RecursionError, ValueError):
         raise SourceInvalid("it is nested deeper, or has longer numbers, than can be stored") from None
     if isinstance(entry, Expiring):
