@@ -29,6 +29,7 @@ Exception
     │   └── DumpEmpty              it is a collection without members
     ├── RDBInvalid             the bytes of an RDB file are none, or end too early (also a ValueError)
     ├── HistoryError           a moment of the past that is named wrongly, or that the history does not have
+    │   └── NotRecorded            nothing was recorded at that moment
     ├── PatternInvalid         a text in a path is no regular expression, or one that is too large
     ├── JSONUnclear            only the whole of a JSON text can tell if it is to be refused
     ├── DenseNeeded            a HyperLogLog can't stay sparse
@@ -155,6 +156,10 @@ class RDBInvalid(KVServerError, ValueError):
 
 class HistoryError(KVServerError):
     """A moment of the past that is named wrongly, or that the history does not have. `str()` is one line that says why."""
+
+
+class NotRecorded(HistoryError):
+    """Nothing was recorded at a moment: no history is kept, or the journal has a gap there."""
 
 
 class PatternInvalid(KVServerError):

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 from kvserver.data.databases import Databases
 from kvserver.data.shards import drain
 from kvserver.dispatch.table import CommandTable
-from kvserver.errors import HistoryError, MediumDisplaced
+from kvserver.errors import HistoryError, MediumDisplaced, NotRecorded
 from kvserver.formats.chronology import Reach, first_time, last_time, reach_of_record, reach_of_time
 from kvserver.formats.frame import HEADER_SIZE, decode_header
 from kvserver.formats.moment import ID_DIGITS, AtFrame, AtRecord, AtTime, Moment, show_time
@@ -253,7 +253,7 @@ class PastLoader:
         if reaches[-1][1].is_all:
             last_ms = _last_ms(reaches, way.base)
             if time_ms > last_ms and not timeline.is_open(way, is_recording=self.is_recording()):
-                raise HistoryError(f"nobody knows what was written behind {show_time(last_ms)}: the journal has a gap there")
+                raise NotRecorded(f"nobody knows what was written behind {show_time(last_ms)}: the journal has a gap there")
             for segment in timeline.behind(way):
                 if (await self.first_time(segment) or _NEVER_MS) <= time_ms:
                     raise _ambiguous(time_ms)

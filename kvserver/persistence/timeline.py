@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from kvserver.errors import HistoryError
+from kvserver.errors import HistoryError, NotRecorded
 from kvserver.formats.moment import show_time
 from kvserver.media.archive import KeptFrame, KeptSegment
 
@@ -56,7 +56,7 @@ class Timeline:
         alone = [frame.time_ms for frame in self.frames if frame not in self.linked and begun_ms < frame.time_ms <= time_ms]
         if alone or not before:
             last_ms = max(alone, default=begins_at)
-            raise HistoryError(f"no journal was written at that time: the frame of {show_time(last_ms)} is the last before it")
+            raise NotRecorded(f"no journal was written at that time: the frame of {show_time(last_ms)} is the last before it")
         return self._way_from(before[-1])
 
     def is_open(self, way: Way, *, is_recording: bool) -> bool:
@@ -108,7 +108,7 @@ class Timeline:
 
     def _must_have_frames(self) -> None:
         if not self.frames:
-            raise HistoryError("no history is kept: the option history says for how long one is to be")
+            raise NotRecorded("no history is kept: the option history says for how long one is to be")
 
 
 def in_order(frames: Iterable[KeptFrame]) -> list[KeptFrame]:
