@@ -46,6 +46,10 @@ class Comeback(Fetched):
         self._now_ms = now_ms
         self._changes: dict[bytes, Recreated | None] = {}
 
+    def __del__(self) -> None:
+        # Nobody asks if the client goes away meanwhile, or the command may not run by then.
+        self._written.end()
+
     async def find(self, pace: Slices) -> None:
         """Find the keys that are not what they were. CommandError if these are too many."""
         try:

@@ -418,7 +418,9 @@ class Results:
     async def _fetch(self, client: Client, request: Request, effect: Fetch) -> None:
         """Fetch what a command needs before it runs, then let it run."""
         try:
-            client.session.ready = request, await self._jobs.fetch(effect, client.session)
+            fetched = await self._jobs.fetch(effect, client.session)
+            if not client.is_closed:
+                client.session.ready = request, fetched
         except CommandError as error:
             client.session.ready = request, error
         except Exception:

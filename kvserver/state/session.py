@@ -360,8 +360,9 @@ class Session:
     def leave(self) -> None:
         """Give back all that the server does for this session: subscriptions, watches, monitoring, and the transaction.
 
-        It tracks no keys any more, either.
+        It tracks no keys any more, either, and what was worked out ahead for it is dropped.
         """
+        self.ready = None
         self.end_transaction()
         self.server.tracking.disable(self)
         channels = self.server.channels

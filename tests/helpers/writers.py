@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from helpers.sessions import Server
-from kvserver.dispatch.effect import Effect, Fetch, Fetched
+from kvserver.dispatch.effect import Effect, Fetch, Fetched, Recreated
 from kvserver.engine.client import Client
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
@@ -68,8 +68,17 @@ class Recording:
         return self.sequence
 
 
+class Nothing(Fetched):
+    """No keys that come back."""
+
+    count = 0
+
+    def changes(self) -> dict[bytes, Recreated | None] | None:
+        return {}
+
+
 class Waiting:
-    """Jobs that take until `end` is called."""
+    """Jobs that take until `ended` is set."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
@@ -78,7 +87,11 @@ class Waiting:
         return self._act()  # type: ignore[return-value]
 
     def fetch(self, effect: Fetch, session: Session) -> Awaitable[Fetched]:
-        raise AssertionError(effect)
+        return self._fetch()
+
+    async def _fetch(self) -> Fetched:
+        await self.ended.wait()
+        return Nothing()
 
     async def _act(self) -> Reply:
         await self.ended.wait()

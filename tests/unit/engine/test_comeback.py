@@ -107,6 +107,13 @@ def test_what_is_due_by_now_does_not_come_back(scene: Scene) -> None:
     assert shown(found.changes()) == {b"due": None, b"h": (b'{"g":"2"}', None)}
 
 
+def test_nothing_is_gathered_for_who_never_asks(scene: Scene) -> None:
+    found = scene.find()
+    assert scene.now.state.databases.records.observers
+    del found
+    assert not scene.now.state.databases.records.observers
+
+
 @pytest.mark.parametrize("words", [("FLUSHALL",), ("SWAPDB", 0, 1)])
 def test_other_data_has_to_be_looked_at_anew(scene: Scene, words: tuple[str | int, ...]) -> None:
     found = scene.find()

@@ -66,6 +66,22 @@ async def test_commands_behind_one_that_waits_run_after_it_and_are_counted_once(
     assert counters.commands_processed == 11
 
 
+@pytest.mark.parametrize("comes_before", [True, False])
+async def test_what_is_fetched_for_a_client_that_goes_away_is_dropped(setting: Setting, *, comes_before: bool) -> None:
+    client = setting.client()
+    setting.send(client, encode("KVS.RESTORE", "0s", "KEYS", "k"))
+    await settle()
+    if comes_before:
+        setting.jobs.ended.set()
+        await settle()
+        assert client.session.ready
+    client.abort()
+    setting.writer.results.forget(client)
+    setting.jobs.ended.set()
+    await settle()
+    assert client.session.ready is None
+
+
 async def test_transaction_is_refused_as_a_whole_by_what_stands_against_one_of_its_requests(setting: Setting) -> None:
     client, server = setting.client(), setting.server
     setting.send(client, encode("MULTI"), encode("SET", "a", "1"), encode("GET", "a"))
