@@ -12,6 +12,8 @@ from kvserver.errors import UsageError
 from kvserver.options.overview import all_options
 
 COMMANDS = [("check", "look at files")]
+# The characters of a line that may stand somewhere again.
+MOST_REPEATED = 40
 
 
 @pytest.fixture
@@ -37,6 +39,12 @@ def test_list_has_each_topic_with_its_heading_and_each_command(folder: str) -> N
         "",
         "`kvserver help` also takes the name of an option, or of a command for clients.",
     ]
+
+
+@pytest.mark.parametrize("path", sorted(Path(TOPICS).glob("*.md")), ids=lambda path: path.stem)
+def test_topic_says_nothing_twice(path: Path) -> None:
+    points = [point.strip() for part in path.read_text("utf-8").split("\n\n") for point in part.split("\n- ")]
+    assert [point for point in set(points) if points.count(point) > 1 and len(point) > MOST_REPEATED] == []
 
 
 def test_topic_is_shown_as_it_stands_in_its_file(folder: str) -> None:
