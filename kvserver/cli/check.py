@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from typing import BinaryIO, TypeVar
 
 from kvserver.errors import MediumError
+from kvserver.formats.moment import show_time
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import Scan, Tail, scan
 from kvserver.formats.segment import RecordInvalid, Records, SegmentScan, Steps, read_records, scan_segment
@@ -92,6 +93,8 @@ def check_segment(path: str, print_line: Print) -> SegmentScan:
     print_line(f"{path}: {result.size} bytes, {result.records} valid frames, {commands} commands")
     for link in result.links:
         print_line(f"link at offset {link.offset}: goes on from {_name(link.digest)}")
+    for loss in result.losses:
+        print_line(f"loss at offset {loss.offset}: the start at {show_time(loss.time_ms)} cut off what was damaged there")
     if result.tail is not Tail.NONE:
         print_line(f"{_kind(result.tail)}: {result.tail_length} bytes at offset {result.valid_length}: {result.reason}")
     return result

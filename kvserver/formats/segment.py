@@ -24,7 +24,7 @@ from kvserver.formats.frame import (
     decode_record_header,
     is_journal_header_start,
 )
-from kvserver.formats.record import LINK, LONG_COMMAND_BYTES, LOSS, linked_digest, read_line
+from kvserver.formats.record import LINK, LONG_COMMAND_BYTES, LOSS, linked_digest, loss_time, read_line
 from kvserver.formats.scan import CHUNK_BYTES, Hasher, Read, Tail
 from kvserver.resp.request import Request, RequestParser
 
@@ -45,6 +45,13 @@ class Link(NamedTuple):
     digest: str
 
 
+class Loss(NamedTuple):
+    """A loss in a segment: the offset of its frame (bytes), and the time at which it was found (Unix milliseconds)."""
+
+    offset: int
+    time_ms: int
+
+
 class SegmentScan:
     """The findings of a scan in a segment of `size` bytes."""
 
@@ -53,6 +60,7 @@ class SegmentScan:
         # The number of valid frames, links and losses included.
         self.records = 0
         self.links: list[Link] = []
+        self.losses: list[Loss] = []
         self.valid_length = 0
         self.tail = Tail.NONE
         self.reason = ""
@@ -123,11 +131,13 @@ class _Scanner:
         self.result.valid_length = end
         if (digest := linked_digest(payload)) is not None:
             self.result.links.append(Link(offset, digest))
+        elif (time_ms := loss_time(payload)) is not None:
+            self.result.losses.append(Loss(offset, time_ms))
         return ()
 
 
 def scan_segment(size: int) -> Steps[SegmentScan]:
-    """Scan a segment of `size` bytes: its valid frames, its links, and what lies behind the last valid frame."""
+    """Scan a segment of `size` bytes: its valid frames, its links and losses, and what lies behind the last valid frame."""
     scanner = _Scanner(size)
     try:
         yield from walk(size, scanner)

@@ -276,7 +276,7 @@ class Recovery:
 
 def _tell_unlinked(chain: Chain, frame: Frame | None) -> None:
     found = f"the last valid frame, {frame.digest[:16]}… at offset {frame.offset}" if frame else "nothing: no frame is valid"
-    records = sum(scan.records - len(scan.links) for scan in chain.scans.values())
+    records = sum(scan.records - len(scan.links) - len(scan.losses) for scan in chain.scans.values())
     _log.error(
         "the journal goes on from the snapshot %s…, which the medium does not have (an older file was put back, or it is "
         "damaged): loaded %s, and put the segments %s (%d records) aside as *.journal.%s; to have them replayed after all, "

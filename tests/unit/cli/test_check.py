@@ -17,7 +17,7 @@ from kvserver import FileMedium
 from kvserver.cli.check import check, check_file, compact_file
 from kvserver.errors import MediumError, MediumLocked
 from kvserver.formats.frame import encode_frame
-from kvserver.formats.record import encode_link, encode_records, pack
+from kvserver.formats.record import encode_link, encode_loss, encode_records, pack
 
 FRAMES = [encode_frame(b'{"a":%d,"b":2}' % number) for number in range(4)]
 DEADLINE_S = 10
@@ -193,6 +193,11 @@ def test_folder_is_told_with_its_journal_and_what_a_start_would_do(tmp_path: Pat
     assert is_well
     assert "2 valid frames, 1 commands" in text
     assert "a start would load the frame at offset 0 and replay the segments 3 to 3" in text
+
+    segment.write_bytes(whole + encode_loss(1_700_000_000_123))
+    assert told(tmp_path)[0]
+    cut = f"loss at offset {len(whole)}: the start at 2023-11-14T22:13:20.123Z cut off what was damaged there"
+    assert cut in told(tmp_path)[1].splitlines()
 
     segment.write_bytes(whole + b"junk")
     (tmp_path / "dump.kvs.0000000004.journal").write_bytes(encode_records([pack([[b"SET", b"b", b"1"]])]))

@@ -133,10 +133,15 @@ def test_recovery_leaves_a_loss_in_a_segment_that_is_damaged_from_its_beginning(
     assert (recovered.segments, keys) == ([1, 2, 3], {"key:1", "key:3"})
 
 
-def test_recovery_puts_aside_what_has_lost_its_snapshot_and_no_number_comes_twice(reopen: Reopen) -> None:
-    write_linked(reopen(), "0" * 64)
+def test_recovery_puts_aside_what_has_lost_its_snapshot_and_no_number_comes_twice(
+    reopen: Reopen, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = reopen()
+    write_linked(log, "0" * 64)
+    log.write(encode_loss(0), synced=True)
     log = reopen()
     recovered, keys = recover(log)
+    assert "put the segments 1, 2 (2 records) aside" in caplog.text
     assert (recovered.segments, keys, log.segments()) == ([], set(), {})
     assert [number for number, _ in log.asides()] == [1, 2]
     assert log.last_number == 2
