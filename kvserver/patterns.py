@@ -18,6 +18,8 @@ Matcher = Callable[[bytes], bool]
 # The bytes that may stand at one position of a text.
 Token = frozenset[int]
 
+# A pattern that stands for everything to those who ask for it first.
+EVERYTHING: Final = b"*"
 _SPECIAL: Final = frozenset(b"*?[\\")
 _ANY: Final = frozenset(range(256))
 _SINGLE: Final = tuple(frozenset((byte,)) for byte in range(256))
@@ -42,6 +44,11 @@ def matcher(pattern: bytes, *, ignore_case: bool = False) -> Matcher:
     if not rest:
         return first.is_all_of
     return _around(first, rest[:-1], rest[-1])
+
+
+def key_matcher(pattern: bytes) -> Matcher:
+    """A function that tells if a key matches, as for KEYS: a lone star stands for all keys, the empty one, too."""
+    return (lambda key: True) if pattern == EVERYTHING else matcher(pattern)
 
 
 def _between(head: bytes, tail: bytes) -> Matcher:

@@ -22,7 +22,7 @@ from kvserver.formats.moment import show_time
 from kvserver.formats.names import name_of
 from kvserver.library.past import PastFolder
 from kvserver.media.filesystem import FileSystem, sync_names
-from kvserver.patterns import matcher
+from kvserver.patterns import key_matcher
 from kvserver.persistence.changes import Change
 from kvserver.persistence.past import Past
 from kvserver.system import now_ms
@@ -88,7 +88,7 @@ def member_of(databases: Databases, key: bytes, database: int) -> bytes | None:
 def diff(history: PastFolder, first: str, second: str, pattern: bytes, database: int, print_line: Print) -> None:
     """Print a line for each key that is not the same at two moments."""
     one, other = history.at(first).databases[database], history.at(second).databases[database]
-    found = sorted(change for change in differences(one, other, matcher(pattern)) if change)
+    found = sorted(change for change in differences(one, other, key_matcher(pattern)) if change)
     for key, what in found:
         print_line(f"{what.decode():7}  {_word(key)}")
 

@@ -13,13 +13,13 @@ from kvserver.dispatch.command import command, wrong_arity
 from kvserver.dispatch.effect import Compare, Effect, Fetch, Fetched, GoBack, ListFrames, LookBack, Recreated, TellChanges
 from kvserver.errors import CommandError, HistoryError
 from kvserver.formats.moment import Moment, parse_moment
+from kvserver.patterns import EVERYTHING
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 MOST_CHANGES: Final = 1000
 _USUAL_CHANGES: Final = 10
-_EVERY_KEY: Final = b"*"
 _LONGEST_DIFF: Final = 4
 
 
@@ -95,5 +95,5 @@ def log(session: Session, request: Request) -> Effect:
 def diff(session: Session, request: Request) -> Effect:
     if len(request) > _LONGEST_DIFF:
         raise wrong_arity("kvs.diff")
-    pattern = request[3] if len(request) == _LONGEST_DIFF else _EVERY_KEY
+    pattern = request[3] if len(request) == _LONGEST_DIFF else EVERYTHING
     return Compare(moment_of(session, request[1]), moment_of(session, request[2]), pattern)

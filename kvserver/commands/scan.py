@@ -11,7 +11,7 @@ from kvserver.dispatch.command import command
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.scanning import DEFAULT_COUNT, EVERYTHING, count_of
+from kvserver.types.scanning import DEFAULT_COUNT, count_of
 
 
 @command("scan", "cursor:integer MATCH=pattern:pattern? COUNT=count:integer? TYPE=type?@6.0.0", "readonly",
@@ -27,7 +27,7 @@ def scan(session: Session, request: Request) -> Reply:
     pattern, kind = options.get("MATCH"), options.get("TYPE")
     keyspace = session.keyspace
     cursor, keys = walk.scan(keyspace, cursor, options.number("COUNT", DEFAULT_COUNT))
-    if pattern is not None and pattern != EVERYTHING:
+    if pattern is not None and pattern != glob.EVERYTHING:
         keys = list(filter(glob.matcher(pattern), keys))
     peek_live = keyspace.peek_live
     if kind is not None:
@@ -51,7 +51,7 @@ def keys(session: Session, request: Request) -> Reply:
     found: list[bytes] = []
     matches = glob.matcher(pattern)
     for some in walk.all_keys(keyspace):
-        found += some if pattern == EVERYTHING else filter(matches, some)
+        found += some if pattern == glob.EVERYTHING else filter(matches, some)
     if keyspace.deadlines.has_any:
         peek, now_ms = keyspace.peek, keyspace.now_ms()
         found = [key for key in found if type(entry := peek(key)) is not Expiring or not entry.is_due(now_ms)]

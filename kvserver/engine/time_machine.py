@@ -29,7 +29,7 @@ from kvserver.dispatch.table import CommandTable
 from kvserver.engine.comeback import Comeback
 from kvserver.errors import CommandError, HistoryError, MediumError, Refusal
 from kvserver.formats.moment import Moment
-from kvserver.patterns import matcher
+from kvserver.patterns import key_matcher
 from kvserver.persistence.changes import Changes
 from kvserver.persistence.past import FoundFrame, Past, PastLoader
 from kvserver.persistence.slices import Slices
@@ -195,7 +195,7 @@ class TimeMachine:
             one = (await self._past(first, goes_on=False)).databases[database]
         # There may be as many as keys, so that they are encoded on the way.
         count, rows, pieces = 0, [], []
-        pace, matches = self._pace(), matcher(pattern)
+        pace, matches = self._pace(), key_matcher(pattern)
         for change in differences(one, other, matches):
             if change:
                 count += 1
@@ -232,7 +232,7 @@ class TimeMachine:
         return self._told(self._fetch(effect.moment, effect.pattern, session.keyspace.number))
 
     async def _fetch(self, moment: Moment, pattern: bytes, database: int) -> Fetched:
-        past, state, matches = await self._past(moment), self._state, matcher(pattern)
+        past, state, matches = await self._past(moment), self._state, key_matcher(pattern)
         written = Written(state.databases, database, matches, state.commands)
         comeback = Comeback(past, state.databases[database], matches, written, state.now_ms())
         await comeback.find(self._pace())

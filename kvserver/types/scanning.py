@@ -20,7 +20,6 @@ from kvserver.state.session import Session
 from kvserver.types.collection import Members
 
 DEFAULT_COUNT: Final = 10
-EVERYTHING: Final = b"*"
 
 
 def count_of(text: bytes) -> int:
@@ -51,7 +50,7 @@ def scan_reply(
     options = command.options(request)
     cursor, found = _scan(members, cursor, options.number("COUNT", DEFAULT_COUNT))
     pattern = options.get("MATCH")
-    if pattern is not None and pattern != EVERYTHING:
+    if pattern is not None and pattern != glob.EVERYTHING:
         found = list(filter(glob.matcher(pattern), found))
     return [b"%d" % cursor, [part for member in found for part in item(member, members.get(member))]]
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.servers import ServerProcess, Wire
-from kvserver.patterns import is_literal, matcher
+from kvserver.patterns import is_literal, key_matcher, matcher
 
 # --- The same as the real redis-server ---
 
@@ -162,6 +162,14 @@ def test_pattern_without_a_special_byte_is_literal(pattern: bytes) -> None:
     assert is_literal(pattern)
     assert matcher(pattern)(pattern)
     assert not matcher(pattern)(pattern + b"a")
+
+
+def test_lone_star_stands_for_all_keys() -> None:
+    assert key_matcher(b"*")(b"")
+    assert key_matcher(b"*")(b"k")
+    assert not key_matcher(b"**")(b"")
+    assert key_matcher(b"a*")(b"ab")
+    assert not key_matcher(b"a*")(b"b")
 
 
 @pytest.mark.parametrize("pattern", [b"*", b"a?", b"[a]", b"\\a"])

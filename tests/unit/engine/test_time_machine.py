@@ -342,6 +342,16 @@ def test_keys_that_come_back_wait_for_the_end_of_a_pause_of_writes(server: Serve
         assert (other.read_reply(), other.read_reply()) == (b":1\r\n", b"$1\r\n1\r\n")
 
 
+def test_star_stands_for_all_keys_and_the_empty_one(wire: Wire) -> None:
+    wire.command("MSET", "", "1", "k", "1")
+    then = moment(wire)
+    wire.command("DEL", "", "k")
+    assert sorted(wire.value("KVS.DIFF", then, "0s")) == sorted(wire.value("KVS.DIFF", then, "0s", "*"))
+    assert wire.value("KVS.DIFF", then, "0s") == [[b"", b"removed"], [b"k", b"removed"]]
+    assert wire.value("KVS.RESTORE", then, "KEYS", "*") == 2
+    assert wire.value("MGET", "", "k") == [b"1", b"1"]
+
+
 def test_events_of_keys_that_come_back_are_those_of_a_restore(server: ServerProcess, wire: Wire) -> None:
     wire.command("SET", "k", "1")
     then = moment(wire)
