@@ -61,21 +61,27 @@ class Comeback(Fetched):
     def _find(self) -> Steps[None]:
         for change in differences(self._present, self._source, self._matches):
             if change:
-                if len(self._changes) >= MOST_KEYS:
-                    raise CommandError(TOO_MANY_KEYS)
-                self._changes[change[0]] = yield from self._recreated(change[0])
+                yield from self._take(change[0])
             yield
         # What is left of a key all of whose members are due is there still, and no difference.
         for index in range(self._present.shard_count if self._present.may_lapse else 0):
             for key in shard_keys(self._present, index):
-                if self._matches(key) and key not in self._changes and (yield from self._left(key)) is None:
-                    self._changes[key] = None
+                is_found = not self._matches(key) or key in self._changes
+                # What has expired itself goes by itself.
+                if not is_found and self._present.peek_live(key) is not None and (yield from self._left(key)) is None:
+                    yield from self._take(key)
                 yield
         for index in range(self._source.shard_count):
             for key in living_keys(self._source, index):
                 if self._matches(key):
                     self.count += (yield from self._left(key)) is not None
                 yield
+
+    def _take(self, key: bytes) -> Steps[None]:
+        """Let a key come back. CommandError if there are too many."""
+        if len(self._changes) >= MOST_KEYS and key not in self._changes:
+            raise CommandError(TOO_MANY_KEYS)
+        self._changes[key] = yield from self._recreated(key)
 
     def _left(self, key: bytes) -> Steps[Value | None]:
         """The value of a key then, without members that are due by now, or None if it was not there or is due itself."""
@@ -98,5 +104,5 @@ class Comeback(Fetched):
         if written is None or self._past.place != self._place:
             return None
         for key in written:
-            self._changes[key] = at_once(self._recreated(key))
+            at_once(self._take(key))
         return self._changes

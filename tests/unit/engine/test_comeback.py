@@ -130,11 +130,25 @@ def test_past_that_went_on_has_to_be_found_anew(scene: Scene) -> None:
     assert found.changes() is None
 
 
+def test_keys_that_have_expired_since_are_not_too_many(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comeback, "MOST_KEYS", 2)
+    run(scene.session, "HSET", "h", "f", 1)
+    run(scene.session, "HPEXPIREAT", "h", START_MS + 5, "FIELDS", 1, "f")
+    for number in range(3):
+        run(scene.session, "SET", f"n{number}", 1, "PXAT", START_MS + 5)
+    scene.now.clock.now_ms += 5
+    # Of a hash all of whose fields are due, something is there until it is looked at.
+    assert scene.find().changes() == {b"h": None}
+
+
 def test_too_many_keys_are_refused_and_nobody_gathers_any_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comeback, "MOST_KEYS", 2)
     run(scene.session, "MSET", "n1", 1, "n2", 1)
     assert len(shown(scene.find().changes())) == 2
-    run(scene.session, "SET", "n3", 1)
+    found = scene.find()
+    run(scene.session, "MSET", "n1", 2, "n3", 1)
+    with pytest.raises(CommandError, match="keys are not what they were then"):
+        found.changes()
     with pytest.raises(CommandError, match="keys are not what they were then") as raised:
         scene.find()
     assert str(raised.value) == TOO_MANY_KEYS
