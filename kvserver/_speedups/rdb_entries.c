@@ -142,7 +142,7 @@ static PyObject *entry_at(Bytes *at, Bytes start, Bytes end, Found *found)
     long long expires_at_ms = -1;
     int has_idle = 0, frequency = -1, type;
     uint64_t most_bytes = found->most_bytes;
-    PyObject *way, *key, *value;
+    PyObject *way, *key, *value, *entry;
     for (; p < end && (*p == IDLE || *p == FREQUENCY || *p == EXPIRES_MS || *p == EXPIRES_S); p += taken) {
         int opcode = *p++;
         taken = opcode == EXPIRES_MS ? 8 : opcode == EXPIRES_S ? 4 : 1;
@@ -177,15 +177,18 @@ static PyObject *entry_at(Bytes *at, Bytes start, Bytes end, Found *found)
     }
     if (value && type != STRING_TYPE && PyBytes_Check(value) && note_body(found, type, body - start) < 0)
         Py_CLEAR(value);
-    *at = p;
-    return make_entry(found->kind, (PyObject *[ITEMS]){
-                                       Py_NewRef(found->database),
-                                       key,
-                                       value,
-                                       expires_at_ms == -1 ? Py_NewRef(Py_None) : PyLong_FromLongLong(expires_at_ms),
-                                       has_idle ? PyLong_FromUnsignedLongLong(idle_s) : Py_NewRef(Py_None),
-                                       frequency < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(frequency),
-                                   });
+    entry = make_entry(found->kind, (PyObject *[ITEMS]){
+                                        Py_NewRef(found->database),
+                                        key,
+                                        value,
+                                        expires_at_ms == -1 ? Py_NewRef(Py_None) : PyLong_FromLongLong(expires_at_ms),
+                                        has_idle ? PyLong_FromUnsignedLongLong(idle_s) : Py_NewRef(Py_None),
+                                        frequency < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(frequency),
+                                    });
+    /* Else it stands there still, to be refused. */
+    if (entry)
+        *at = p;
+    return entry;
 }
 
 /* True for the ways of all types, each None, or a shape and a packing. */

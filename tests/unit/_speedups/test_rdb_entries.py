@@ -115,6 +115,12 @@ def test_each_part_of_a_key_is_found() -> None:
     assert position == len(data) - 1
 
 
+@pytest.mark.parametrize("compressed", [b"\xc3\3\5\xe0\xff\x08", b"\xc3\3\5\1ab", b"\xc3\2\2\5a"])
+def test_string_that_is_compressed_wrongly_ends_it(compressed: bytes) -> None:
+    for damaged in (b"\0\1k" + compressed, b"\0" + compressed + b"\1v"):
+        assert same(b"\0\1a\1b" + damaged + b"\0\1c\1d", 0, WAYS, 10, LIMIT) == ([Entry(3, b"a", b"b", *[None] * 3)], [], 5)
+
+
 def test_small_collections_are_packed() -> None:
     pairs = write_string(write_listpack([b"a", b"1", b"b", b"2"]))
     many = write_string(write_listpack([b"%d" % number for number in range(200)]))

@@ -135,6 +135,14 @@ def refusal(data: bytes, step: int | None = None) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("step", [1, None])
+def test_no_key_is_passed_over_whose_string_is_compressed_wrongly(step: int | None) -> None:
+    damaged = entry(b"k", b"\0\xc3\3\5\xe0\xff\x08")
+    assert "the key b'k', type 0: no value of this type" in refusal(
+        rdb_file(damaged, entry(b"l", dumps.plain(b"v")), checksum=0), step
+    )
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(
     ("data", "reason"),
