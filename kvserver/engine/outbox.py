@@ -18,7 +18,7 @@ HELD_BYTES: Final = 1 << 24
 
 
 class Receiver(Protocol):
-    """The part of a client (`results.Client`) that an outbox needs."""
+    """The part of a client (`client.Client`) that an outbox needs."""
 
     is_waiting: bool
 

@@ -38,7 +38,7 @@ _log = logging.getLogger("kvserver")
 
 
 class Client(Protocol):
-    """The part of a client (`results.Client`) that waiting needs."""
+    """The part of a client (`client.Client`) that waiting needs."""
 
     @property
     def session(self) -> Session:
