@@ -56,7 +56,7 @@ class Timeline:
         alone = [frame.time_ms for frame in self.frames if frame not in self.linked and begun_ms < frame.time_ms <= time_ms]
         if alone or not before:
             last_ms = max(alone, default=begins_at)
-            raise NotRecorded(f"no journal was written at that time: the frame of {show_time(last_ms)} is the last before it")
+            raise NotRecorded(f"there is no journal of that time: the frame of {show_time(last_ms)} is the last before it")
         return self._way_from(before[-1])
 
     def is_open(self, way: Way, *, is_recording: bool) -> bool:

@@ -65,7 +65,7 @@ def test_time_at_which_no_journal_was_written_names_the_frame_before() -> None:
     timeline = Timeline([frame(1, 100), frame(0, 200), frame(0, 300), frame(4, 400)], segments(1, 4))
     assert told(timeline.way_to_time(150)) == (1, [1])
     for time_ms in (200, 399):
-        with pytest.raises(HistoryError, match="no journal was written at that time"):
+        with pytest.raises(HistoryError, match="there is no journal of that time"):
             timeline.way_to_time(time_ms)
     assert told(timeline.way_to_time(400)) == (4, [4])
     # Its segment was removed, or never was.
