@@ -45,7 +45,8 @@ Exception
     │   └── SourceUnusable     what such a server sends can't be followed, however often it is tried
     ├── ReplayError            a list of operations can't be read or run, or a server answers one of them by an error
     ├── TransferError          data can't be brought in or out: it can't be read, or not be put where it is to go
-    │   └── SourceInvalid          what is to be brought in is damaged, or of a form that is not known
+    │   ├── SourceInvalid          what is to be brought in is damaged, or of a form that is not known
+    │   └── NeverFollows           a server that is to take over another one gets none of its data, and will not
     ├── ProtocolError          bytes on a connection that are no request: an error is sent, and the connection closed
     └── CommandError           a command that is answered by an error, while the connection goes on
         └── Refusal            a command that was not run at all
@@ -224,6 +225,10 @@ class TransferError(KVServerError):
 
 class SourceInvalid(TransferError):
     """What is to be brought in is damaged, or of a form that is not known. `str()` says what is wrong, and where."""
+
+
+class NeverFollows(TransferError):
+    """The data of the source has not come to the target of a take-over, and will not."""
 
 
 class ProtocolError(KVServerError):

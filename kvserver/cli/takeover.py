@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import hiredis
 
-from kvserver.errors import TransferError
+from kvserver.errors import NeverFollows, TransferError
 from kvserver.transfer.connection import Connection, Login, login_of
 from kvserver.transfer.running_source import look_at_source
 
@@ -42,10 +42,6 @@ class Orders(NamedTuple):
     pauses: bool
     pause_s: float
     replaces: bool
-
-
-class _NeverThere(TransferError):
-    """The data of the source has not come to the target, and will not."""
 
 
 class Terminal:
@@ -105,7 +101,7 @@ def take_over(source_url: str, target_url: str, orders: Orders, terminal: Termin
             terminal.say(f"{target.url} follows {source.url}, which is only read")
             try:
                 _watch(source, target, orders, terminal)
-            except _NeverThere:
+            except NeverFollows:
                 # Otherwise it would go on trying, and replace its data at some later time.
                 if begins:
                     _go_back(target, before)
@@ -201,7 +197,7 @@ def _watch(source: Connection, target: Connection, orders: Orders, terminal: Ter
                 terminal.show(error)
                 if time.monotonic() > ends_at_s or _is_final(target):
                     reason = f"{target.url} can't follow {source.url}: {error}"
-                    raise TransferError(f"{reason}; {_ASIDE}") if has_told else _NeverThere(reason)
+                    raise TransferError(f"{reason}; {_ASIDE}") if has_told else NeverFollows(reason)
         if terminal.has_entered(LOOK_S):
             return
 
